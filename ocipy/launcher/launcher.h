@@ -2,7 +2,7 @@
  *
  * The launcher (launcher.c, installation.c, layout.c, handing.c, hurry.c, overlay.c, seal.c, stdlib.c, trust.c) is an
  * executable linked against libc only, so it is small to seal and quick to execute. It loads the start library
- * (start.c, frozen.c, importer.c, python_start.c), which links libpython.
+ * (start.c, frozen.c, importer.c, obstacles.c, places.c, python_start.c), which links libpython.
  *
  * With a static libpython, the start library and libpython are linked into the same program, at fixed addresses:
  * nothing is relocated, and Python does not even have to start (snapshot.c). This program is `ocipy`, or `ocipy-python`

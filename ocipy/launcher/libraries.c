@@ -160,7 +160,8 @@ static int record_memory(struct libraries *libraries, const struct places *place
     return 0;
 }
 
-void record_libraries(struct libraries *libraries, const struct places *places, uint64_t offset, uint64_t build_id_at) {
+void record_libraries(struct libraries *libraries, const struct places *places, uint64_t offset, uint64_t build_id_at,
+                      resume_function *resume) {
     memset(libraries, 0, sizeof(*libraries));
     if (record_code(libraries) || record_memory(libraries, places, offset)) {
         memset(libraries, 0, sizeof(*libraries));
@@ -170,5 +171,5 @@ void record_libraries(struct libraries *libraries, const struct places *places, 
     libraries->thread_id = find_thread_id(libraries->thread_block);
     libraries->build_id_at = build_id_at;
     libraries->cpu = this_cpu();
-    libraries->resume = libraries->thread_id ? (uintptr_t)resume_from_launcher : 0;
+    libraries->resume = libraries->thread_id ? (uintptr_t)resume : 0;
 }

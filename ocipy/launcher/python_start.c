@@ -229,6 +229,11 @@ int add_builtin_modules(const struct places *places) {
     return publish(start) || publish(PyInit__kernel()) ? -1 : 0;
 }
 
+int start_fresh(const struct places *places) {
+    start_python(places);
+    return load_frozen(places->frozen) || add_builtin_modules(places) || take_over_imports() ? -1 : 0;
+}
+
 int set_arguments(int argc, char **argv) {
     PyObject *start = PyDict_GetItemString(PyImport_GetModuleDict(), definition.m_name);
     PyObject *arguments = decode_arguments(argc, argv);

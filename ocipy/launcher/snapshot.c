@@ -29,42 +29,6 @@ enum { COPY_RELOCATION = R_AARCH64_COPY };
 enum { COPY_RELOCATION = R_X86_64_COPY };
 #endif
 
-/* Page-aligned, so that the linker starts our data on a new page, after the one with libc's addresses. */
-static char page_of_data[PAGE] __attribute__((aligned(PAGE), used, section(".data"))) = {1};
-
-extern char __data_start[], _end[];
-extern const ElfW(Ehdr) __ehdr_start;
-
-struct extent data_extent(void) {
-    uintptr_t start = (uintptr_t)__data_start & -PAGE, end = ((uintptr_t)_end + PAGE - 1) & -PAGE;
-    return (struct extent){start, end - start};
-}
-
-/* The build id: the linker's digest of everything that it linked. NULL if there is none. */
-static const unsigned char *build_id(void) {
-    const ElfW(Phdr) *segment = (const void *)((const char *)&__ehdr_start + __ehdr_start.e_phoff);
-    for (int i = 0; i < __ehdr_start.e_phnum; i++) {
-        if (segment[i].p_type != PT_NOTE)
-            continue;
-        const char *at = (const char *)segment[i].p_vaddr, *end = at + segment[i].p_memsz;
-        while (at + sizeof(ElfW(Nhdr)) <= end) {
-            const ElfW(Nhdr) *note = (const void *)at;
-            const char *name = at + sizeof(*note), *content = name + ((note->n_namesz + 3) & -4);
-            if (note->n_type == NT_GNU_BUILD_ID && note->n_descsz == BUILD_ID_SIZE && !memcmp(name, "GNU", 4))
-                return (const unsigned char *)content;
-            at = content + ((note->n_descsz + 3) & -4);
-        }
-    }
-    return NULL;
-}
-
-int is_this_build(int file) {
-    unsigned char there[BUILD_ID_SIZE];
-    const unsigned char *id = build_id();
-    off_t at = id ? id - (const unsigned char *)&__ehdr_start : 0; /* the first segment is the file's beginning */
-    return id && pread(file, there, sizeof(there), at) == sizeof(there) && !memcmp(there, id, sizeof(there));
-}
-
 /* libc's variables that live in our data because of copy relocations (stdin, environ): they belong to the process. */
 struct copies {
     int count;
@@ -155,13 +119,14 @@ static int write_parts(int file, const union header_page headers[2]) {
     return 0;
 }
 
-int write_snapshot(int file, const char *path, PyThreadState *thread, const struct places *places) {
+int write_snapshot(int file, const char *path, PyThreadState *thread, const struct places *places,
+                   resume_function *resume) {
     union header_page headers[2] = {{.header = {.data = data_extent(), .thread = (uintptr_t)thread}}};
     struct header *header = &headers[0].header;
     const unsigned char *id = build_id();
     int key = find_key(thread);
     if (!id || key < 0 || strlen(places->packages) >= sizeof(header->packages) ||
-        read_digest(places->frozen, header->modules) || (uintptr_t)__data_start % PAGE) {
+        read_digest(places->frozen, header->modules) || !data_is_apart()) {
         dprintf(STDERR_FILENO, "ocipy: this executable cannot have a snapshot\n");
         return -1;
     }
@@ -172,7 +137,7 @@ int write_snapshot(int file, const char *path, PyThreadState *thread, const stru
     end_recording(&header->heap);
 #ifdef OCIPY_RESTORES
     record_libraries(&headers[1].libraries, places, SNAPSHOT_HEADERS + header->data.size + header->heap.size,
-                     id - (const unsigned char *)&__ehdr_start);
+                     build_id_offset(), resume);
 #endif
     header->file_size = size_of_parts(headers);
     /* end_snapshot replaces the old file by rename: inits that are waiting now have it mapped. */

@@ -11,8 +11,17 @@
  * together. */
 enum { ANY_COMMAND = 1, HOST_LANE = 2, INIT_LANE = 4, EXEC = 8, OTHER = 16, ALL_WRITERS = 31, NOBODY = 32 };
 
-/* snapshot.c: the executable's data, which a snapshot replaces. */
+/* executable.c: the executable's data, which a snapshot replaces. */
 struct extent data_extent(void);
+
+/* Whether it begins at the start of a page. */
+int data_is_apart(void);
+
+/* The build id: the linker's digest of everything that it linked. NULL if there is none. */
+const unsigned char *build_id(void);
+
+/* Its offset in the executable's file, if there is one. */
+uint64_t build_id_offset(void);
 
 /* Whether an executable has the same build id as the running one. */
 int is_this_build(int file);
@@ -44,8 +53,8 @@ void mark_written(struct marks *marks, int writer);
 /* rehearsal.c: finds the blocks that commands write to. NULL if that fails. */
 struct marks *rehearse(const char *file, const struct places *places);
 
-/* start.c: starts Python and imports everything while memory is recorded. 0; or -1 after reporting the reason, or with
- * an exception. */
+/* recorded_start.c: starts Python and imports everything while memory is recorded. 0; or -1 after reporting the reason,
+ * or with an exception. */
 int start_recorded(const struct places *places);
 
 /* touched.c: copies these pages for this process, all at once. */
@@ -55,15 +64,16 @@ void copy_touched(const struct touched *touched, struct extent data, struct exte
 int find_touched(struct touched *touched, struct extent data, struct extent heap);
 
 /* Writes the memory of this process, which has started Python and does not hold the GIL, into the file that
- * begin_snapshot returned. 0, or -1 after reporting the reason. */
-int write_snapshot(int file, const char *path, PyThreadState *thread, const struct places *places);
+ * begin_snapshot returned. resume: where a process continues that the launcher has mapped from the snapshot. 0, or -1
+ * after reporting the reason. */
+int write_snapshot(int file, const char *path, PyThreadState *thread, const struct places *places,
+                   resume_function *resume);
 
 /* libraries.c: fills in the second header page. offset: where the libraries' memory begins in the snapshot.
- * build_id_at: the offset of the build id in the executable. Sets resume to 0 if loader.c did not load this process. */
-void record_libraries(struct libraries *libraries, const struct places *places, uint64_t offset, uint64_t build_id_at);
-
-/* start.c: continues in a process that the launcher has mapped (restore.c). Never returns. */
-void resume_from_launcher(const struct resumption *from);
+ * build_id_at: the offset of the build id in the executable. resume: as above; it is recorded as 0 if loader.c did not
+ * load this process. */
+void record_libraries(struct libraries *libraries, const struct places *places, uint64_t offset, uint64_t build_id_at,
+                      resume_function *resume);
 
 /* replace.c: makes the file on an overlay the executable of a process that the launcher has mapped from there, and
  * unmaps the launcher. 0 or -1. */

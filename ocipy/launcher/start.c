@@ -12,50 +12,6 @@
 
 #define EXPORTED __attribute__((visibility("default")))
 
-#ifdef OCIPY_PACKAGES
-static int find_places(const char *library, struct places *places) {
-    strcpy(places->library, library);
-    strcpy(places->packages, OCIPY_PACKAGES);
-    strcpy(places->dependencies, OCIPY_DEPENDENCIES);
-    strcpy(places->frozen, OCIPY_FROZEN);
-    strcpy(places->snapshot, OCIPY_SNAPSHOT_FILE);
-    return 0;
-}
-#else
-/* The library is ocipy/launcher/libocipy-start.so below the packages directory. */
-static int find_places(const char *library, struct places *places) {
-    static const char frozen[] = "/ocipy/launcher/_frozen.bin", snapshot[] = "/ocipy/launcher/" SNAPSHOT_NAME;
-    if (strlen(library) + sizeof(snapshot) > PATH_MAX)
-        return -1;
-    strcpy(places->library, library);
-    strcpy(places->packages, library);
-    for (int i = 0; i < 3; i++) {
-        char *slash = strrchr(places->packages, '/');
-        if (!slash)
-            return -1;
-        *slash = '\0';
-    }
-    strcpy(places->dependencies, places->packages);
-    strcpy(places->frozen, places->packages);
-    strcat(places->frozen, frozen);
-    strcpy(places->snapshot, places->packages);
-    strcat(places->snapshot, snapshot);
-    return 0;
-}
-#endif
-
-int find_callable(const struct places *places, char executable[PATH_MAX]) {
-    if (find_own_path(executable))
-        return -1;
-#ifndef OCIPY_PACKAGES
-    size_t directory = strrchr(places->library, '/') - places->library;
-    /* A sealed process runs from a memfd or an overlay, and ocipy-python is next to the start library. */
-    if (strrchr(executable, '/') == executable || !strncmp(executable, places->library, directory + 1))
-        return executable_of_library(places->library, executable);
-#endif
-    return 0;
-}
-
 /* Inside a container's root, libc would open files that these variables name. Python has its own copy of the
  * environment by now, so hooks still inherit them. TZ is set because libc would read /etc/localtime otherwise; times
  * are in UTC. */
@@ -93,14 +49,6 @@ static void report_exception(void) {
             words ? words : "");
 }
 
-const char *slow_reason;
-
-/* Starts Python and prepares the import of our modules. 0; or -1 after reporting the reason, or with an exception. */
-static int start_fresh(const struct places *places) {
-    start_python(places);
-    return load_frozen(places->frozen) || add_builtin_modules(places) || take_over_imports() ? -1 : 0;
-}
-
 /* `ocipy _snapshot [FILE]`, which the build and `ocipy setup` call. It also succeeds if this executable cannot have a
  * snapshot. */
 static int is_snapshot_call(int argc, char **argv) {
@@ -136,27 +84,8 @@ static void have_tried(const char *file, const struct places *places) {
         waitpid(child, NULL, 0);
 }
 
-/* Completes the start, imports the cold modules, practises, and puts Python to sleep (cli/cold.py, at_hand.py). 0, or
- * -1 with an exception. */
-static int import_cold(void) {
-    PyObject *python = PyImport_ImportModule("ocipy.launcher.python");
-    PyObject *done = python ? PyObject_CallMethod(python, "complete_start", NULL) : NULL;
-    PyObject *cold = done ? PyImport_ImportModule("ocipy.cli.cold") : NULL;
-    PyObject *loaded = cold ? PyObject_CallMethod(cold, "load", NULL) : NULL;
-    int result = loaded ? take_over_imports() : -1;
-    Py_XDECREF(loaded);
-    Py_XDECREF(cold);
-    Py_XDECREF(done);
-    Py_XDECREF(python);
-    return result;
-}
-
-int start_recorded(const struct places *places) {
-    if (start_fresh(places) || import_frozen() || set_arguments(0, NULL) || import_cold())
-        return -1;
-    return_allocators();
-    return 0;
-}
+/* Continues in a process that the launcher has mapped (restore.c). Never returns. */
+static resume_function resume_from_launcher;
 
 /* Makes a snapshot in the file that begin_snapshot opened, and closes it. 0; 1 after reporting the reason; or -1 with
  * an exception. */
@@ -168,7 +97,7 @@ static int record_into(int opened, const struct places *places, const char *file
     }
     if (start_recorded(places))
         return -1;
-    if (write_snapshot(opened, file, PyEval_SaveThread(), places))
+    if (write_snapshot(opened, file, PyEval_SaveThread(), places, resume_from_launcher))
         return 1;
     have_tried(file, places);
     return 0;
@@ -230,27 +159,6 @@ static int try_snapshot(const struct places *places) {
     return 0;
 }
 
-const char *next_start(const struct places *places) {
-#ifdef OCIPY_PACKAGES
-    return "make build makes one";
-#else
-    if (has_snapshot(places))
-        return "other commands have one";
-    const char *obstacle = snapshot_obstacle(places);
-    return obstacle ? obstacle : "one is made when this command ends";
-#endif
-}
-
-const char *sealed_obstacle(const struct places *places) {
-    char directory[PATH_MAX];
-    strcpy(directory, places->snapshot);
-    *strrchr(directory, '/') = '\0';
-    return overlay_obstacle(directory);
-}
-
-const char *setup_obstacle(const struct places *places) {
-    return making_obstacle(places->snapshot);
-}
 #else
 static int record_snapshot(const struct places *places, const char *file) {
     return 0;
@@ -264,15 +172,6 @@ static int try_snapshot(const struct places *places) {
 static int start_from_snapshot(const struct places *places, const char *library, char **argv) {
     slow_reason = OCIPY_NO_SNAPSHOT;
     return start_fresh(places);
-}
-const char *next_start(const struct places *places) {
-    return "";
-}
-const char *sealed_obstacle(const struct places *places) {
-    return OCIPY_NO_SNAPSHOT;
-}
-const char *setup_obstacle(const struct places *places) {
-    return OCIPY_NO_SNAPSHOT;
 }
 #endif
 
@@ -297,7 +196,7 @@ static void have_renewed(const struct places *places) {
 
 #ifdef OCIPY_SNAPSHOT
 /* glibc's data are those of the process that made the snapshot, so set what is different in this one. */
-void resume_from_launcher(const struct resumption *from) {
+static void resume_from_launcher(const struct resumption *from) {
     resumption = from;
     stack_top = from->stack_top;
     environ = from->envp;

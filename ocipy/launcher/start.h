@@ -26,6 +26,12 @@ struct places {
     char snapshot[PATH_MAX];     /* the snapshot, if there is one */
 };
 
+/* places.c: fills in the places. 0; -1 if a path is too long. */
+int find_places(const char *library, struct places *places);
+
+/* Finds the executable that a user would call. 0, or -1. */
+int find_callable(const struct places *places, char executable[PATH_MAX]);
+
 /* Maps the frozen file and makes its modules importable. 0, or -1 after reporting the reason. */
 int load_frozen(const char *path);
 
@@ -51,6 +57,9 @@ void start_python(const struct places *places);
 /* Adds the built-in modules ocipy.linux._kernel and ocipy.launcher._start. 0, or -1 with an exception. */
 int add_builtin_modules(const struct places *places);
 
+/* Starts Python and prepares the import of our modules. 0; or -1 after reporting the reason, or with an exception. */
+int start_fresh(const struct places *places);
+
 /* Sets _start.argv to this process's arguments. 0, or -1 with an exception. */
 int set_arguments(int argc, char **argv);
 
@@ -65,9 +74,6 @@ extern const char *slow_reason;
 
 /* What happens next because of that, or "". */
 const char *next_start(const struct places *places);
-
-/* start.c: finds the executable that a user would call. 0, or -1. */
-int find_callable(const struct places *places, char executable[PATH_MAX]);
 
 /* Why sealed commands do not start from the snapshot: no overlay can be mounted. NULL if they do start from it. */
 const char *sealed_obstacle(const struct places *places);

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +77,21 @@ def imports(tree: ast.AST, known: dict[str, Path]) -> Iterator[str]:
 def graph(known: dict[str, Path]) -> dict[str, set[str]]:
     """The imports of each module."""
     return {name: set(imports(ast.parse(path.read_bytes()), known)) - {name} for name, path in known.items()}
+
+
+def graph_of_c(objects: Iterable[Path]) -> dict[str, set[str]]:
+    """What each object file uses of the others, by nm(1). Names are those of the sources."""
+    source = {path: path.stem for path in objects}
+    defines: dict[str, str] = {}
+    lacks: dict[str, set[str]] = {name: set() for name in source.values()}
+    for path, name in source.items():
+        for line in subprocess.run(["nm", path], capture_output=True, text=True, check=True).stdout.splitlines():
+            kind, symbol = line.split()[-2:]
+            if kind == "U":
+                lacks[name].add(symbol)
+            elif kind.isupper():
+                defines[symbol] = name
+    return {name: {defines[each] for each in symbols & defines.keys()} - {name} for name, symbols in lacks.items()}
 
 
 def circles(edges: dict[str, set[str]]) -> list[list[str]]:

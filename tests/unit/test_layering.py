@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.layering import TOP, Room, circles, graph, imports, modules, room_of, rooms
+from tests.unit.launcher.test_hot_modules import BUILD
+from tests.unit.layering import TOP, Room, circles, graph, graph_of_c, imports, modules, room_of, rooms
 
 ARCHITECTURE = (TOP / "ARCHITECTURE.md").read_text()
 ROOMS = rooms(ARCHITECTURE)
@@ -18,6 +19,9 @@ EDGES = graph(KNOWN)
 HANDED_OVER = {("ocipy.cli.commands.box", "ocipy.box.cli")}
 # They name modules of other rooms only as data: those to freeze, in a snapshot, and to touch while it is made.
 BUILD_TOOLS = {"ocipy.launcher.freeze", "ocipy.cli.cold", "ocipy.cli.trial"}
+# As meson names their object files, which it puts into a directory for each program and library.
+C_SOURCES = ["_".join(path.relative_to(TOP).parts) for path in sorted((TOP / "ocipy").rglob("*.c"))]
+PROGRAMS = sorted({path.parent for path in BUILD.glob("*.p/*.c.o")})
 # Access to the machine: these modules, and all of posix except these functions, which only read libc's constants.
 DOORS = {"subprocess", "socket", "time", "pathlib", "ocipy.linux._kernel"}
 PURE = {"strerror", "sysconf"}
@@ -83,6 +87,15 @@ def test_a_room_uses_every_room_that_its_row_names(room: object) -> None:
 def test_no_modules_import_one_another() -> None:
     edges = {name: {other for other in its if (name, other) not in HANDED_OVER} for name, its in EDGES.items()}
     assert circles({name: its if name not in BUILD_TOOLS else set() for name, its in edges.items()}) == []
+
+
+@pytest.mark.skipif(not PROGRAMS, reason="there is no build in place")
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.name)
+def test_no_c_files_call_one_another(program: Path) -> None:
+    """In no program or library do C files use one another's functions or variables, directly or indirectly."""
+    edges = graph_of_c(program / f"{name}.o" for name in C_SOURCES if (program / f"{name}.o").exists())
+    assert edges
+    assert circles(edges) == []
 
 
 def test_the_only_upward_import_is_documented() -> None:

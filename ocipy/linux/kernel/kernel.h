@@ -51,9 +51,6 @@ static inline PyObject *int_or_error(long result) {
     return PyLong_FromLong(result);
 }
 
-/* For "O&": convert a str, encoded like file names, into a new reference to bytes; None becomes NULL. */
-int optional_path(PyObject *value, void *bytes);
-
 static inline const char *text_of(PyObject *bytes) {
     return bytes ? PyBytes_AS_STRING(bytes) : NULL;
 }

@@ -7,15 +7,6 @@ static PyMethodDef *const tables[] = {
     scheduling_methods, seccomp_methods, signal_methods,     tty_methods,      waiting_methods,
 };
 
-int optional_path(PyObject *value, void *bytes) {
-    PyObject **slot = bytes;
-    if (value == Py_None) {
-        *slot = NULL;
-        return 1;
-    }
-    return PyUnicode_FSConverter(value, bytes);
-}
-
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "ocipy.linux._kernel",

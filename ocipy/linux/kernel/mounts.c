@@ -7,6 +7,16 @@
 #include <linux/stat.h>
 #include <sys/vfs.h>
 
+/* For "O&": convert a str, encoded like file names, into a new reference to bytes; None becomes NULL. */
+static int optional_path(PyObject *value, void *bytes) {
+    PyObject **slot = bytes;
+    if (value == Py_None) {
+        *slot = NULL;
+        return 1;
+    }
+    return PyUnicode_FSConverter(value, bytes);
+}
+
 static PyObject *kernel_mount(PyObject *self, PyObject *args) {
     PyObject *source = NULL, *target = NULL, *type = NULL, *data = NULL;
     unsigned long flags;
