@@ -1,6 +1,6 @@
-"""ocipy: an OCI container runtime. See ARCHITECTURE.md for the rooms of this package.
+"""ocipy: an OCI container runtime. ARCHITECTURE.md describes the rooms of this package.
 
-__all__ lists what a program may import, docs/library.md documents it. Everything else is internal.
+__all__ lists what a program may import, and docs/library.md documents it. Everything else is internal.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""python -m ocipy: the same commands under an ordinary interpreter, without the sealing. For tests and debugging."""
+"""python -m ocipy: the same commands under an ordinary interpreter, without sealing. For tests and debugging."""
 
 import os
 import signal

@@ -1,6 +1,6 @@
-"""The one error of ocipy: what failed, for which field of config.json, and the likely cause.
+"""ocipy's only error: what failed, for which field of config.json, and the likely cause.
 
-Printed so (docs/errors.md)::
+It is printed like this (docs/errors.md)::
 
     ocipy: create web: /mounts/3: cannot bind /srv/data on /data: No such file or directory
       the source does not exist on the host; create it or remove the mount
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     Hint = str | Mapping[int, str] | Callable[[OSError], str]
 
 LONGEST_TEXT = 4096
-"""Characters of a text in a message; the rest is cut off, so that each error fits into one (linux/channel.py)."""
+"""Characters of a text in an error. The rest is cut off, so that each error fits into a message (linux/channel.py)."""
 
 
 LONGEST_PLACE = 1024
 """Characters of a text that names a place: an id, a pointer, a file name."""
 
-# The likely cause of an errno, for errors that give no other hint.
+# The likely causes of errnos, for errors that give no other hint.
 CAUSES = {
     numbers.EACCES: "the mode of a file or directory on the path denies it, or a security module does",
-    numbers.EAGAIN: "a limit is reached, most often that of processes (RLIMIT_NPROC, pids.max, kernel.pid_max)",
-    numbers.EDQUOT: "a quota is used up: the user's disk quota, or that of keys (kernel.keys.maxkeys)",
+    numbers.EAGAIN: "a limit is reached, most often the one on processes (RLIMIT_NPROC, pids.max, kernel.pid_max)",
+    numbers.EDQUOT: "a quota is used up: the user's disk quota, or the quota for keys (kernel.keys.maxkeys)",
     numbers.EIO: "a device or a filesystem on it has failed",
     numbers.EMFILE: "the runtime has reached its own limit on open files (RLIMIT_NOFILE)",
     numbers.ELOOP: "symbolic links on the path form a loop, or a symbolic link is where none is allowed",
@@ -45,14 +45,14 @@ CAUSES = {
 
 
 def shortened(text: str, longest: int = LONGEST_TEXT) -> str:
-    """The text, or its beginning and its length: conmon passes at most 8 kB on to an engine."""
+    """The text, or its beginning and its length if it is too long: conmon passes at most 8 kB on to an engine."""
     return text if len(text) <= longest else f"{text[:longest]}… ({len(text)} characters)"
 
 
 def printable(text: str) -> str:
-    """The text without anything that a terminal would act on: it contains untrusted names and output.
+    """The text without anything that a terminal would act on, since it contains untrusted names and output.
 
-    Line ends, control characters and bytes that are not UTF-8 become escapes in Python's notation.
+    Newlines, control characters and bytes that are not UTF-8 become escapes in Python's notation.
     """
     if text.isprintable():
         return text
@@ -69,7 +69,7 @@ def _printable(character: str) -> str:
 
 
 def in_bytes(number: int) -> str:
-    """A size, readable for people: 104857600 bytes (100 MiB)."""
+    """A size for people to read: 104857600 bytes (100 MiB)."""
     unit, value = "", number
     for bigger in ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"):
         if abs(value) < 1024:
@@ -89,9 +89,8 @@ def escape(name: object) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str], before: str) -> str:
-    """A hint at the known word that a mistyped command or flag resembles, written with `before`; "" if none does.
-
-    Needs a complete Python.
+    """A hint at the known word that a mistyped command or flag resembles, with `before` in front of it; "" if none
+    does. Needs a complete Python.
     """
     import difflib
 
@@ -100,13 +99,13 @@ def did_you_mean(word: str, known: Iterable[str], before: str) -> str:
 
 
 class Error(Exception):
-    """A failure that is reported to the user as one line, with an optional second line of advice.
+    """A failure, reported to the user as one line and an optional second line of advice.
 
     what: what could not be done, in plain words. Engines match words in it (docs/errors.md), so use
         "permission denied", "not found" and the like only where they are meant.
-    pointer: JSON pointer of the config field that asked for it, or a file name, or "".
-    errno: the kernel's answer, 0 if the kernel was not involved.
-    hint: the likely cause and what to do; defaults to the entry in CAUSES, "" if there is none. Printed, never logged.
+    pointer: the JSON pointer of the config field that asked for it, or a file name, or "".
+    errno: the kernel's answer; 0 if the kernel was not involved.
+    hint: the likely cause and what to do; by default the errno's entry in CAUSES, or "". Printed, never logged.
     status: the exit status of the command.
     """
 
@@ -122,7 +121,7 @@ class Error(Exception):
 
     @property
     def line(self) -> str:
-        """The error as one line, without program, command and id."""
+        """The error as one line, without the names of program, command and container."""
         text = shortened(self.what)
         if self.pointer:
             text = shortened(self.pointer, LONGEST_PLACE) + ": " + text
@@ -132,14 +131,14 @@ class Error(Exception):
 
     @property
     def advice(self) -> str:
-        """The hint for a terminal, each line indented; "" without a hint."""
+        """The hint for a terminal, each line indented; "" if there is none."""
         return "".join(f"  {printable(line)}\n" for line in self.hint.split("\n") if self.hint)
 
     def __str__(self) -> str:
         return self.line
 
     def to_message(self) -> dict[str, Any]:
-        """The error as plain data, which the init process sends to the host's."""
+        """The error as plain data, which the init process sends to the process on the host."""
         return {
             "what": self.what[:LONGEST_TEXT],
             "pointer": self.pointer[:LONGEST_TEXT],
@@ -169,8 +168,8 @@ class Error(Exception):
         )
 
 
-class reported_as:  # noqa: N801  named like contextlib.suppress: it is read as a part of the with statement
-    """Report an OSError of the block as an Error; any other exception passes.
+class reported_as:  # noqa: N801  named like contextlib.suppress, because it reads as part of the with statement
+    """Turn an OSError raised in the block into an Error; any other exception passes.
 
     ::
 
@@ -178,9 +177,9 @@ class reported_as:  # noqa: N801  named like contextlib.suppress: it is read as 
             fd = posix.open(path, O_WRONLY | O_NONBLOCK)
 
     what, pointer: as in Error.
-    hint: the hint for any errno, or hints by errno, or a function that makes it from the OSError.
+    hint: a hint for any errno, or hints by errno, or a function that makes the hint from the OSError.
 
-    An errno that is not a failure is caught inside the block. A class, since hot commands cannot import contextlib.
+    Catch an errno that is not a failure inside the block. This is a class, since hot commands cannot import contextlib.
     """
 
     __slots__ = ("hint", "pointer", "what")
@@ -199,7 +198,7 @@ class reported_as:  # noqa: N801  named like contextlib.suppress: it is read as 
 
 
 def caused_by(error: OSError, what: str, *, pointer: str = "", hint: Hint = "", status: int = 1) -> Error:
-    """The Error for an OSError, where it is not raised at once. The parameters are those of reported_as and Error."""
+    """The Error for an OSError, for callers that do not raise it at once. Parameters as in reported_as and Error."""
     errno = error.errno or 0
     if callable(hint):
         hint = hint(error)
@@ -209,7 +208,7 @@ def caused_by(error: OSError, what: str, *, pointer: str = "", hint: Hint = "", 
 
 
 def refused(error: OSError, step: str, pointer: str = "", status: int = 1) -> Error:
-    """The Error for an OSError from a step without its own error text.
+    """The Error for an OSError from a step that has no specific error text.
 
     step: as plan.model.Step names it, or the result of place_of.
     """
@@ -217,7 +216,7 @@ def refused(error: OSError, step: str, pointer: str = "", status: int = 1) -> Er
 
 
 def place_of(traceback: TracebackType | None) -> str:
-    """The innermost ocipy function outside ocipy.linux, as module.function: names the step where no plan does."""
+    """The innermost ocipy function outside ocipy.linux, as module.function: names the step if there is no plan."""
     place = "main"
     while traceback is not None:
         module = traceback.tb_frame.f_globals.get("__name__", "")

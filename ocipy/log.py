@@ -1,7 +1,7 @@
 """The log of --log: one record per line and per write, since all commands of a container append to one file.
 
-By default it gets errors only: podman parses the whole file as one record (docs/errors.md). As in crun, the log may be
-the journal or syslog instead of a file.
+By default only errors are logged, because podman parses the whole file as one record (docs/errors.md). As in crun, the
+log may be the journal or syslog instead of a file.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _settings = _Settings()
 
 
 def configure(path: str, as_json: bool, debug: bool) -> None:
-    """Set where and how to log: the globals --log, --log-format and --debug.
+    """Set where and how to log, as the global flags --log, --log-format and --debug say.
 
-    Raises Error at once if the file cannot be written, before there is anything to log.
+    Raises Error now, not at the first record, if the file cannot be opened.
     """
     kind, colon, name = path.partition(":")
     if colon and kind in ("file", "journald", "syslog"):
@@ -47,13 +47,13 @@ def configure(path: str, as_json: bool, debug: bool) -> None:
 
 
 def error(text: str) -> None:
-    """Log the error that ends the command. The command line itself writes it to standard error."""
+    """Log the error that ends the command. The command line also writes it to standard error."""
     if _settings.path:
         _append("error", text)
 
 
 def warning(text: str) -> None:
-    """Warn on standard error, or with a log there, and only with --debug."""
+    """Warn on standard error; if there is a log, warn there instead, and only with --debug."""
     if _settings.path:
         if _settings.debug:
             _append("warning", text)
@@ -62,12 +62,12 @@ def warning(text: str) -> None:
 
 
 def is_debug() -> bool:
-    """Whether debug logs anything."""
+    """Whether debug() writes anything."""
     return _settings.debug
 
 
 def debug(text: str) -> None:
-    """With --debug, log the text, or without a log write it to standard error."""
+    """With --debug, write the text to the log, or to standard error if there is no log."""
     if not _settings.debug:
         return
     if _settings.path:
@@ -93,7 +93,7 @@ def _append(level: str, text: str) -> None:
         except OSError as problem:
             write_stderr(f"ocipy: cannot log to {_settings.receiver}: {posix.strerror(problem.errno or 0)}\n")
         return
-    # RFC 3339 with a zone: containerd rejects a time without one.
+    # RFC 3339 with a time zone: containerd rejects a time without one.
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     if _settings.as_json:
         record = _kernel.json_dumps({"level": level, "msg": text, "time": moment}) + b"\n"
@@ -113,6 +113,6 @@ def _append(level: str, text: str) -> None:
 
 
 def _open(path: str) -> int:
-    # Opened by name each time: a descriptor kept open could have a number that belongs to the payload. A FIFO without
-    # a reader, or with one that does not read, must not block us (fifo(7)).
+    # Open it by name each time: a descriptor that we keep could have a number that the payload needs. O_NONBLOCK: a
+    # FIFO without a reader, or with one that does not read, must not block us (fifo(7)).
     return posix.open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0o644)

@@ -15,7 +15,7 @@ LOG_USER = 1 << 3
 
 
 def send(receiver: str, name: str, level: str, text: str) -> None:
-    """Send a record to journald or syslog, under a name. Raises OSError."""
+    """Send a record to journald or syslog. name: of the program, as the record gives it. Raises OSError."""
     message = (journal_entry if receiver == "journald" else syslog_line)(name, level, text)
     fd = _kernel.connect_unix(SOCKETS[receiver], SOCK_DGRAM)
     try:
@@ -25,12 +25,12 @@ def send(receiver: str, name: str, level: str, text: str) -> None:
 
 
 def journal_entry(name: str, level: str, text: str) -> bytes:
-    """The journal's native protocol: one field per line, no field with a line end in it."""
+    """A record in the journal's native protocol: one field per line, and no newlines in a field."""
     fields = f"PRIORITY={PRIORITIES[level]}\nSYSLOG_IDENTIFIER={printable(name)}\nMESSAGE={printable(text)}\n"
     return fields.encode("utf-8", "surrogateescape")
 
 
 def syslog_line(name: str, level: str, text: str) -> bytes:
-    """RFC 3164 in the form used on /dev/log; the receiver adds the time."""
+    """A record in the form of RFC 3164 used on /dev/log. The receiver adds the time."""
     priority = LOG_USER | PRIORITIES[level]
     return f"<{priority}>{printable(name)}[{posix.getpid()}]: {printable(text)}".encode("utf-8", "surrogateescape")

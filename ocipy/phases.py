@@ -1,9 +1,9 @@
-"""The phases of a command, for --trace. The code that goes through a phase names it::
+"""The phases of a command, for --trace. The code of a phase names it::
 
     with phase("plan"):
         plan = build(config, host, options)
 
-Hot: without --trace a phase is one call and two empty methods.
+Hot: without --trace, a phase costs one call and two empty methods.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class _Untimed:
         pass
 
 
-# When one of these phases ends, an init that executes its process is at the end of its lane.
-START = "let init go on, until it has executed"
+# When one of these phases ends, init has executed the payload, or otherwise reached the end of its lane.
+START = "let init continue, until it has executed"
 EXEC = "carry out the plan, until the process has executed"
 
 UNTIMED = _Untimed()
@@ -33,20 +33,20 @@ _timers: list[Callable[[str], AbstractContextManager[None]]] = []
 
 
 def phase(name: str) -> AbstractContextManager[None]:
-    """A context manager for the block that is this phase."""
+    """A context manager for the block that makes up this phase."""
     return _timers[-1](name) if _timers else UNTIMED
 
 
 def time_phases(timer: Callable[[str], AbstractContextManager[None]]) -> None:
-    """From now on each phase is timer(name)."""
+    """Use timer(name) as the context manager of each phase from now on."""
     _timers.append(timer)
 
 
 def is_timed() -> bool:
-    """Whether the phases, and so the steps, are timed."""
+    """Whether phases, and therefore steps, are timed."""
     return bool(_timers)
 
 
 def stop_timing() -> None:
-    """The phases that follow are not timed."""
+    """Do not time the phases that follow."""
     _timers.clear()

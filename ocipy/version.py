@@ -1,4 +1,4 @@
-"""Which ocipy this is, and which version of the OCI runtime specification it follows."""
+"""The version of ocipy, and the version of the OCI runtime specification that it implements."""
 
 VERSION = "0.1.0"
 SPEC_VERSION = "1.3.0"

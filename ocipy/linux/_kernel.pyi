@@ -39,23 +39,23 @@ def flock(fd: int, operation: int) -> None: ...
 
 # processes
 def clone3(flags: int, exit_signal: int, cgroup_fd: int) -> tuple[int, int]:
-    """(pid, pidfd), or (0, -1) in the child, where PyOS_AfterFork_Child has run. cgroup_fd -1: none."""
+    """(pid, pidfd), or (0, -1) in the child, after PyOS_AfterFork_Child. cgroup_fd: where the child starts, or -1."""
 
 def aside(work: Callable[[], Result]) -> Result:
-    """What a function returns or raises in a child with our memory, but its own descriptors, directories and
-    namespaces. Until it returns we stand still, and no signal but SIGKILL ends that: nothing in it may wait for long.
-    """
+    """Call a function in a child that shares our memory, but has its own descriptors, directories and namespaces.
+    Returns what it returns, or raises what it raises. We are suspended meanwhile, and only SIGKILL ends that, so the
+    function must not wait for long."""
 
 def spawn(
     prepare: Callable[[], None], path: bytes, arguments: tuple[bytes, ...], environment: tuple[bytes, ...]
 ) -> int:
-    """The pid of a child that executes a program after a function, which it runs as in aside. Raises what that
-    raises."""
+    """Start a child that calls a function, as aside does, then executes a program. Returns its pid. Raises what the
+    function raises, or OSError."""
 
 def execve_limited(
     path: bytes, arguments: tuple[bytes, ...], environment: tuple[bytes, ...], limits: tuple[tuple[int, int, int], ...]
 ) -> NoReturn:
-    """prlimit(2) with each (resource, soft, hard), then execve(2), with nothing in between."""
+    """prlimit(2) for each (resource, soft, hard), then execve(2), with no Python code in between."""
 
 def wait_and_execute(
     fifo: int,
@@ -73,10 +73,10 @@ def wait_and_execute(
     filter_is_optional: bool,
     filter_failure: bytes,
     exec_failure: bytes,
-) -> NoReturn:
-    """Gives back all memory, waits for start at the FIFO, closes descriptors from first_foreign on except report, loads
-    the filter if loads_filter, sets the limits, and executes. What fails is told through report: filter_failure or
-    exec_failure, the errno, and "}"."""
+) -> None:
+    """Give back all memory, wait for start at the FIFO, close all descriptors from first_foreign up except report, load
+    the filter if loads_filter, set the limits, and execute. A failure is written to report: filter_failure or
+    exec_failure, the errno, and "}". Returns None if the filter in force might forbid giving the memory back."""
 
 def unshare(flags: int) -> None: ...
 def setns(fd: int, nstype: int) -> None: ...
@@ -89,7 +89,7 @@ def capget() -> tuple[int, int, int]:
 
 def capset(effective: int, permitted: int, inheritable: int) -> None: ...
 def prlimit(pid: int, resource: int, soft: int, hard: int) -> tuple[int, int]:
-    """Sets the limits (soft < 0 and hard < 0: does not); returns the old (soft, hard), RLIM_INFINITY as 2**64-1."""
+    """Set the limits, unless both are negative. Returns the old (soft, hard); RLIM_INFINITY is 2**64-1."""
 
 def pidfd_open(pid: int, flags: int) -> int: ...
 def pidfd_send_signal(pidfd: int, signal: int) -> None: ...
@@ -106,45 +106,47 @@ def ioprio_set(which: int, who: int, priority: int) -> None: ...
 def set_mempolicy(mode: int, nodes: Sequence[int]) -> None: ...
 def personality(persona: int) -> int: ...
 def reset_signals() -> None:
-    """Sets every disposition to SIG_DFL and unblocks all signals."""
+    """Set every disposition to SIG_DFL and unblock all signals."""
 
 def exit_on_signal(signal: int) -> None:
-    """Installs a handler that exits with 128 + the signal."""
+    """Install a handler that exits with 128 + the signal."""
 
 def signal_is_ignored(signal: int) -> bool:
     """Whether the disposition is SIG_IGN."""
 
 def signalfd(signals: Sequence[int]) -> int:
-    """Blocks these signals (empty: all) and returns a signalfd, non-blocking."""
+    """Block these signals, or all if there are none, and return a non-blocking signalfd for them."""
 
 def read_signal(fd: int) -> tuple[int, int] | None:
-    """(signal, sender's pid) of the next signal on a signalfd, None if there is none."""
+    """(signal, sender's pid) of the next signal on a signalfd; None if no signal is pending."""
 
 # descriptors
 def poll(watched: Sequence[tuple[int, int]], timeout_ms: int) -> list[tuple[int, int]]:
-    """(fd, revents) of those that are ready; retried on EINTR. timeout_ms -1: no timeout."""
+    """(fd, revents) of each descriptor that is ready. Retried on EINTR. timeout_ms -1: no timeout."""
 
 def socketpair(kind: int) -> tuple[int, int]:
     """AF_UNIX; kind SOCK_STREAM or SOCK_SEQPACKET."""
 
 def connect_unix(path: str, kind: int = ...) -> int:
-    """A connected socket, SOCK_STREAM by default; OSError ENAMETOOLONG over 107 bytes."""
+    """Return a connected socket, SOCK_STREAM by default. OSError ENAMETOOLONG if the path has more than 107 bytes."""
 
 def send(fd: int, data: bytes, fds: Sequence[int] = ()) -> int:
     """sendmsg(2) with MSG_NOSIGNAL and, if fds are given, SCM_RIGHTS."""
 
 def recv(fd: int, size: int, max_fds: int) -> tuple[bytes, list[int]]:
-    """recvmsg(2) with MSG_CMSG_CLOEXEC; OSError EMSGSIZE for a truncated message or more descriptors (all closed)."""
+    """recvmsg(2) with MSG_CMSG_CLOEXEC. OSError EMSGSIZE if the message is truncated or has more descriptors, which are
+    closed then."""
 
 # terminals: termios(3), ioctl_tty(2)
 def tty_raw(fd: int) -> bytes:
-    """Sets raw mode, except OPOST; returns the old struct termios for tty_restore."""
+    """Set raw mode, but keep OPOST. Returns the old struct termios for tty_restore."""
 
 def tty_clear_output(fd: int, flags: int) -> None:
-    """Clears c_oflag flags."""
+    """Clear flags in c_oflag."""
 
 def tty_end_of_file(fd: int) -> tuple[int, bool]:
-    """(the end-of-file character, 0 if none; whether canonical mode heeds it). For a master: of its terminal."""
+    """(end-of-file character, 0 if none; whether the terminal is in canonical mode, which acts on it). fd may be the
+    master."""
 
 def tty_restore(fd: int, saved: bytes) -> None: ...
 def tty_size(fd: int) -> tuple[int, int]:
@@ -161,7 +163,7 @@ def pty_peer(master: int, flags: int) -> int:
 
 # network
 def link_up(name: str) -> None:
-    """SIOCSIFFLAGS IFF_UP on an interface of this network namespace."""
+    """Set IFF_UP on an interface in this network namespace (SIOCSIFFLAGS)."""
 
 # namespaces: ioctl_ns(2)
 def ns_type(fd: int) -> int:
@@ -169,7 +171,7 @@ def ns_type(fd: int) -> int:
 
 # seccomp, bpf
 def seccomp_load(program: bytes, flags: int) -> int:
-    """seccomp(2) SECCOMP_SET_MODE_FILTER with an array of struct sock_filter; returns the listener's fd or 0."""
+    """SECCOMP_SET_MODE_FILTER of seccomp(2), with an array of struct sock_filter. Returns the listener's fd, or 0."""
 
 def bpf_prog_load(program_type: int, attach_type: int, instructions: bytes, name: str) -> int: ...
 def bpf_prog_attach(target_fd: int, program_fd: int, attach_type: int, flags: int, replace_fd: int) -> None: ...
@@ -181,17 +183,17 @@ def bpf_prog_get_fd_by_id(program_id: int) -> int: ...
 
 # data
 def json_loads(data: bytes, repeated: list[tuple[str | int, ...]] = ...) -> Any:
-    """Strict JSON in UTF-8. ValueError(text, byte offset). Nested as deeply as memory permits.
+    """Parse strict JSON in UTF-8, nested as deeply as memory permits. Raises ValueError(reason, byte offset).
 
-    Of members with the same name the last counts; repeated receives the JSON pointers of the others as tuples of parts.
-    """
+    Of several members with the same name the last counts; repeated receives the JSON pointer of each repetition, as a
+    tuple of its parts."""
 
 def json_dumps(value: Any, indent: int = 0) -> bytes:
-    """indent 0: the shortest form."""
+    """indent: spaces for each level; 0: the shortest form. ValueError or TypeError for what JSON cannot represent."""
 
 def sha256(data: bytes) -> str:
     """In hexadecimal."""
 
 def monotonic_ns() -> int: ...
 def shared_memory(size: int) -> memoryview:
-    """mmap(2), MAP_SHARED | MAP_ANONYMOUS: zeroed, shared with children until they exec, never unmapped."""
+    """mmap(2) with MAP_SHARED | MAP_ANONYMOUS: zeroed, shared with children until they exec, never unmapped."""

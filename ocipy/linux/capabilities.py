@@ -54,7 +54,7 @@ NUMBERS = {name: number for number, name in enumerate(NAMES)}
 
 
 def names(mask: int) -> list[str]:
-    """Return the names of the capabilities in a mask; unknown newer ones as CAP_<number>."""
+    """Return the names of the capabilities in a mask; those of newer kernels as CAP_<number>."""
     return [
         NAMES[number] if number < len(NAMES) else f"CAP_{number}"
         for number in range(mask.bit_length())
@@ -63,7 +63,7 @@ def names(mask: int) -> list[str]:
 
 
 def mask(wanted: Iterable[str]) -> tuple[int, list[str]]:
-    """Return the mask of these names, and the names that are not capabilities. Names are exact: CAP_ and upper case."""
+    """Return the mask of these names, and the names that are unknown. Names must be exact: CAP_ and upper case."""
     bits = 0
     unknown = []
     for name in wanted:

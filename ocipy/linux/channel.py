@@ -1,8 +1,8 @@
 """The few small messages between the process on the host and the one that becomes the container.
 
-A SOCK_SEQPACKET socketpair: a message is a datagram, so the kernel vouches for its length. A process in the same pid
-namespace may have taken over init: messages from init are limited in size, parsed as JSON and never trusted beyond
-their type; one descriptor may come along where it is expected.
+A channel is a SOCK_SEQPACKET socketpair: a message is a datagram, so the kernel keeps its length. A process in the same
+pid namespace may have taken over init, so messages from init are limited in size, parsed as JSON, and not trusted: the
+reader checks each member. A message may carry one descriptor where one is expected.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_MESSAGE = 64 * 1024
 
 
 class Closed(Error):
-    """The other side is gone."""
+    """The other process has closed its end, usually by exiting."""
 
     __slots__ = ()
 
@@ -33,7 +33,7 @@ def pair() -> tuple[Channel, Channel]:
 
 
 class Channel:
-    """One end."""
+    """One end of a channel."""
 
     __slots__ = ("fd",)
 

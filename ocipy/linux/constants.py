@@ -1,11 +1,11 @@
-"""Constants of the kernel's interfaces, as plain ints, with their names in the headers.
+"""Constants of the kernel's interfaces, as plain ints, under the names that the headers give them.
 
 tests/unit/linux/test_constants.py compares them with the headers of the machine.
 """
 
 from __future__ import annotations
 
-# open(2): these differ between architectures, and posix has them all.
+# open(2). Their values differ between architectures, and posix has them all.
 from posix import O_APPEND as O_APPEND
 from posix import O_CLOEXEC as O_CLOEXEC
 from posix import O_CREAT as O_CREAT
@@ -21,7 +21,7 @@ from posix import O_TMPFILE as O_TMPFILE
 from posix import O_TRUNC as O_TRUNC
 from posix import O_WRONLY as O_WRONLY
 
-# Descriptors and paths: fcntl.h, linux/openat2.h, linux/stat.h
+# Descriptors, paths and sockets: fcntl.h, linux/openat2.h, linux/stat.h, poll.h, sys/socket.h
 AT_FDCWD = -100
 AT_SYMLINK_NOFOLLOW = 0x100
 AT_EMPTY_PATH = 0x1000
@@ -43,7 +43,7 @@ S_IFCHR = 0o20000
 S_IFIFO = 0o10000
 X_OK = 1
 CLOSE_RANGE_CLOEXEC = 4
-CLOSE_RANGE_MAX = 0xFFFFFFFF  # ~0U as the last argument means "up to the highest"
+CLOSE_RANGE_MAX = 0xFFFFFFFF  # ~0U as the last descriptor: up to the highest
 LOCK_EX = 2
 LOCK_NB = 4
 POLLIN = 1
@@ -213,7 +213,7 @@ SECCOMP_FILTER_FLAG_NEW_LISTENER = 8
 SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 0x20
 SECCOMP_RET_ALLOW = 0x7FFF0000
 
-# bpf(2), the device program of cgroup v2: linux/bpf.h, linux/bpf_common.h
+# bpf(2), for the device program of cgroup v2: linux/bpf.h, linux/bpf_common.h
 BPF_PROG_TYPE_CGROUP_DEVICE = 15
 BPF_CGROUP_DEVICE = 6
 BPF_F_ALLOW_MULTI = 2
@@ -245,7 +245,7 @@ BPF_REG_3 = 3
 BPF_REG_4 = 4
 BPF_REG_5 = 5
 
-# (uid_t) -1, which means "unchanged" in setresuid(2) and chown(2), so it is not an id.
+# (uid_t) -1 means "unchanged" in setresuid(2) and chown(2), so no user or group can have it.
 NO_ID = 0xFFFFFFFF
 
 # memfd_create(2): linux/memfd.h, linux/fcntl.h

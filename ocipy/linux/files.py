@@ -1,4 +1,4 @@
-"""Small files of the host, each read or written as a whole; and openat2(2)."""
+"""Small host files, each read or written as a whole; openat2(2); the standard streams."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_RETRIES = 1000
 
 
 def read_file(path: str | int) -> bytes:
-    """Return the content of a small file. path: its name, or a descriptor, which is closed."""
+    """Return the content of a small file. path: its name, or a descriptor, which is closed. Raises OSError."""
     fd = posix.open(path, O_RDONLY | O_CLOEXEC) if isinstance(path, str) else path
     try:
         parts = [posix.read(fd, 65536)]
@@ -25,7 +25,7 @@ def read_file(path: str | int) -> bytes:
 
 
 def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
-    """openat2(2), repeated if a rename raced with a ".." (EAGAIN). Raises OSError."""
+    """openat2(2), retried while renames race with a ".." in the path (EAGAIN). Raises OSError."""
     for _ in range(MAX_RETRIES):
         try:
             return _kernel.openat2(directory, path, flags, 0, resolve)
@@ -36,7 +36,7 @@ def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
 
 
 def write_file(path: str, data: bytes, mode: int = 0o600) -> None:
-    """Write a file under another name and rename it: readers see all of it or nothing."""
+    """Write a file under a temporary name and rename it: readers see all of it or nothing. Raises OSError."""
     slash = path.rfind("/") + 1
     temporary = f"{path[:slash]}.{path[slash:]}.{posix.getpid()}"
     try:
@@ -58,9 +58,9 @@ def write_file(path: str, data: bytes, mode: int = 0o600) -> None:
 
 
 def hold_streams(flags: int) -> None:
-    """Open /dev/null on closed standard streams, whose numbers the next opened files would get otherwise.
+    """Open /dev/null on closed standard streams: otherwise the next files opened would get their numbers.
 
-    Raises Error.
+    flags: of open(2). Raises Error.
     """
     for fd in range(3):
         try:
@@ -70,12 +70,12 @@ def hold_streams(flags: int) -> None:
 
 
 def _open_null(flags: int) -> None:
-    with reported_as("cannot open it in place of a closed standard stream", pointer="/dev/null"):
+    with reported_as("cannot open it for a closed standard stream", pointer="/dev/null"):
         posix.open("/dev/null", flags)
 
 
 def exists(path: str) -> bool:
-    """Whether a file of that name exists; a dangling link counts too."""
+    """Whether a file of that name exists. A dangling symbolic link counts too."""
     try:
         posix.lstat(path)
     except OSError:
@@ -84,7 +84,7 @@ def exists(path: str) -> bool:
 
 
 def unlink(path: str) -> None:
-    """Remove a file that may not exist."""
+    """Remove a file if possible; ignore errors."""
     try:
         posix.unlink(path)
     except OSError:

@@ -9,7 +9,7 @@ from ocipy.linux.constants import MFD_CLOEXEC, MFD_NOEXEC_SEAL
 
 
 def memory_file(name: str, content: bytes) -> int:
-    """Return a descriptor of a file in memory with this content, positioned at its beginning. Raises OSError."""
+    """Return a descriptor of a new file in memory with this content, positioned at its start. Raises OSError."""
     try:
         fd = posix.memfd_create(name, MFD_CLOEXEC | MFD_NOEXEC_SEAL)
     except OSError as error:

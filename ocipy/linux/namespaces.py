@@ -1,4 +1,4 @@
-"""Which namespaces the runtime itself is in."""
+"""Whether the runtime itself is in the initial user namespace."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ WHOLE_RANGE = [b"0", b"0", b"4294967295"]
 
 
 def in_user_namespace() -> bool:
-    """Whether the runtime is outside the initial user namespace."""
+    """Whether the runtime is in a user namespace other than the initial one. Raises OSError."""
     return words_of(read_file("/proc/self/uid_map")) != WHOLE_RANGE

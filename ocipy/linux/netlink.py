@@ -1,4 +1,4 @@
-"""Messages of netlink(7), and a socket to exchange them with the kernel's routing. Cold: it takes all of Python."""
+"""Messages of netlink(7), and an rtnetlink(7) socket to exchange them with the kernel. Cold: it needs all of Python."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def attribute(number: int, value: bytes) -> bytes:
 
 
 def extents(message: bytes, fixed: int) -> Iterator[tuple[int, int, int]]:
-    """(type, begin, end of the value) of each attribute that follows the fixed part of a message with its header."""
+    """(type, begin and end of the value) of each attribute in a message.
+
+    fixed: the size of the structure between the message's header and its attributes."""
     offset = HEADER.size + fixed
     while offset + ATTRIBUTE.size <= len(message):
         length, number = ATTRIBUTE.unpack_from(message, offset)
@@ -41,18 +43,18 @@ def extents(message: bytes, fixed: int) -> Iterator[tuple[int, int, int]]:
 
 
 def attributes(message: bytes, fixed: int) -> Iterator[tuple[int, bytes]]:
-    """(type, value) of each attribute."""
+    """(type, value) of each attribute in a message; fixed as in extents."""
     for number, begin, end in extents(message, fixed):
         yield number, message[begin:end]
 
 
 def open_socket() -> socket.socket:
-    """A socket of rtnetlink(7), in the network namespace that the caller is in. Raises OSError."""
+    """A socket of rtnetlink(7), in the caller's network namespace. Raises OSError."""
     return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
 
 
 def exchange(sock: socket.socket, request: bytes) -> Iterator[bytes]:
-    """The messages that answer a request, up to the end of the answer. Raises OSError, with the kernel's errno."""
+    """The messages that answer a request. Raises OSError with the errno that the kernel sent."""
     sock.send(request)
     while True:
         data = sock.recv(RECEIVE)
@@ -70,7 +72,7 @@ def exchange(sock: socket.socket, request: bytes) -> Iterator[bytes]:
 
 
 class Netlink:
-    """A socket of rtnetlink(7), in the network namespace that the caller is in when it is made."""
+    """A socket of rtnetlink(7), in the network namespace that the caller is in when it makes this. Raises OSError."""
 
     def __init__(self) -> None:
         self._socket = open_socket()

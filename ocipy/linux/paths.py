@@ -1,8 +1,8 @@
-"""Paths as text: nothing here looks at a file."""
+"""Paths as text. Nothing here accesses a file."""
 
 from __future__ import annotations
 
-# The only mount points allowed below /proc: there lxcfs shows a container its own figures.
+# The only mount points allowed below /proc, because lxcfs uses them to show a container its own figures.
 ALLOWED_IN_PROC = (
     "/proc/cpuinfo",
     "/proc/diskstats",
@@ -18,7 +18,7 @@ ALLOWED_IN_PROC = (
 
 
 def clean(path: str) -> str:
-    """Return an absolute path without "", "." and ".."; it stops at the top, so nothing leads out of it."""
+    """Return an absolute path without "", "." and ".."; a ".." at the top stays at the top."""
     kept: list[str] = []
     for part in path.split("/"):
         if part == "..":

@@ -1,9 +1,8 @@
-"""Our own procfs: it contains no mount of a container, and no path leads out of it.
+"""A private procfs, which has none of a container's mounts on it, and from which no path leads out.
 
-If a container's mount or symlink redirects a write to /proc/self/attr/exec, the label is not set, or the write triggers
-something else (CVE-2019-16884, CVE-2025-52881); that the file is on *a* procfs proves nothing. So all reads and writes
-below /proc go through a mount that is not attached anywhere.
-proc(5), fsopen(2), openat2(2).
+If a container's mount or symbolic link redirects a write to /proc/self/attr/exec, the label is not set, or the write
+triggers something else (CVE-2019-16884, CVE-2025-52881). That the file is on *a* procfs proves nothing. So all reads
+and writes below /proc go through a mount that is not attached anywhere. proc(5), fsopen(2), openat2(2).
 """
 
 from __future__ import annotations
@@ -46,9 +45,9 @@ RESTRICTED = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
 def open_private(*, subset_pid: bool) -> int:
     """Return a descriptor of the root of a procfs that nobody else sees, for the caller's pid namespace.
 
-    subset_pid: without /proc/sys and everything else except processes: the kind that does little harm if it leaks.
-    If a new one is not allowed (in a user namespace whose /proc is not fully visible), it is a clone of /proc without
-    the mounts on it, or finally /proc itself. Raises Error if there is no procfs at all.
+    subset_pid: only processes, without /proc/sys and everything else, so that a leak does little harm. If a new procfs
+    is not allowed (in a user namespace whose /proc is not fully visible), this is a clone of /proc without the mounts
+    on it, or else /proc itself. Raises Error if there is no procfs at all.
     """
     fd = _new(subset_pid)
     if fd < 0:
@@ -66,7 +65,7 @@ def _new(subset_pid: bool) -> int:
     try:
         filesystem = _kernel.fsopen("proc", FSOPEN_CLOEXEC)
         if subset_pid:
-            # Processes that we may not ptrace do not concern us, or anybody who gets hold of this.
+            # Neither we nor anybody who gets hold of this needs to see processes that we may not ptrace.
             _kernel.fsconfig(filesystem, FSCONFIG_SET_STRING, "hidepid", "ptraceable", 0)
             _kernel.fsconfig(filesystem, FSCONFIG_SET_STRING, "subset", "pid", 0)
         _kernel.fsconfig(filesystem, FSCONFIG_CMD_CREATE, None, None, 0)
@@ -79,7 +78,8 @@ def _new(subset_pid: bool) -> int:
 
 
 def _clone() -> int:
-    """Without AT_RECURSIVE the mounts on it are left out; EINVAL if they are locked (mount_namespaces(7))."""
+    """Clone /proc; without AT_RECURSIVE, the mounts on it are left out. EINVAL if they are locked:
+    mount_namespaces(7)."""
     try:
         return _kernel.open_tree(AT_FDCWD, "/proc", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW)
     except OSError:
@@ -87,18 +87,18 @@ def _clone() -> int:
 
 
 def open_own(root: int) -> int:
-    """Return the caller's own directory of a procfs, given its root. Raises OSError.
+    """Return the caller's own directory in a procfs, given its root. Raises OSError.
 
-    reopen and the functions below take this directory: they need no more of a procfs, and a process that others can
-    look at should not hold more.
+    reopen and the functions below it take this directory. They need no more of a procfs, and a process should not hold
+    more if others can reach its descriptors.
     """
     return posix.open("self", O_PATH | O_DIRECTORY | O_CLOEXEC, dir_fd=root)
 
 
 def clone_of(pid: int) -> int:
-    """Return a process's directory of /proc as a detached mount, which leads to no other process. Raises OSError.
+    """Return a process's directory in /proc as a detached mount, which leads to no other process. Raises OSError.
 
-    From /proc, not from our own procfs: before Linux 6.15 only mounts attached in our mount namespace can be cloned.
+    Clones /proc, not our own procfs: before Linux 6.15, only mounts attached in our mount namespace can be cloned.
     """
     tree = _kernel.open_tree(AT_FDCWD, f"/proc/{pid}", OPEN_TREE_CLONE | AT_SYMLINK_NOFOLLOW)
     if _kernel.fstatfs(tree)[0] != PROC_SUPER_MAGIC:
@@ -113,7 +113,7 @@ def is_root(proc: int) -> bool:
 
 
 def open_file(proc: int, path: str, flags: int) -> int:
-    """Open one file below a directory of the procfs, never through a magic link or a mount. Raises OSError."""
+    """Open a file below a directory in the procfs, never through a magic link or a mount. Raises OSError."""
     return _kernel.openat2(proc, path, flags | O_CLOEXEC | O_NOFOLLOW, 0, INSIDE)
 
 
@@ -146,8 +146,7 @@ def write(proc: int, path: str, data: bytes) -> None:
 def reopen(proc: int, fd: int, flags: int) -> int:
     """Open the file of a descriptor (usually O_PATH) again, with other flags. Raises OSError.
 
-    proc: as open_own returns it. By the magic link fd/N, after checking that it is procfs's own: a mount on top of it
-    would have another mount id.
+    proc: as open_own returns it. Uses the magic link fd/N, after checking by mount ids that nothing is mounted on it.
     """
     _check_link(proc, fd)
     return posix.open(f"fd/{fd}", flags | O_CLOEXEC, dir_fd=proc)
@@ -160,7 +159,7 @@ def change_mode(proc: int, fd: int, mode: int) -> None:
 
 
 def path_of(proc: int, fd: int) -> str:
-    """Return the descriptor's present path in our mount namespace, according to the kernel. Raises OSError."""
+    """Return the current path of a descriptor's file in our mount namespace, as the kernel gives it. Raises OSError."""
     _check_link(proc, fd)
     return posix.readlink(f"fd/{fd}", dir_fd=proc)
 

@@ -1,6 +1,6 @@
 """The resctrl filesystem: classes of service (CTRL_MON groups) and monitoring groups (kernel: filesystems/resctrl.rst).
 
-A group is a directory; the kernel makes its files. Everything here takes paths, given or returned by `find`.
+A group is a directory, in which the kernel makes the files. Paths of groups start with the one that `find` returns.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TASKS, SCHEMATA, MONITORING = "tasks", "schemata", "mon_groups"
-# Resources with decimal values; those of all others are hexadecimal bit masks.
+# Resources with decimal values. All others have hexadecimal bit masks.
 DECIMAL = ("MB", "SMBA")
 ESCAPES = ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\"))
 
 
 def find(mountinfo: bytes) -> str:
-    """Return where the top of a resctrl filesystem is mounted, by /proc/PID/mountinfo (proc(5)); "" if nowhere."""
+    """Return where the root of a resctrl filesystem is mounted, given /proc/PID/mountinfo (proc(5)); "" if nowhere."""
     for line in lines_of(mountinfo):
         left, separator, right = line.partition(b" - ")
         fields = left.split(b" ")
@@ -35,7 +35,7 @@ def find(mountinfo: bytes) -> str:
 
 
 def make_group(path: str) -> bool:
-    """Make a group. False if it already exists. Raises OSError: ENOSPC if the hardware has no more."""
+    """Make a group. False if it already exists. Raises OSError: ENOSPC if the hardware supports no more."""
     try:
         posix.mkdir(path, 0o755)
     except FileExistsError:
@@ -44,7 +44,7 @@ def make_group(path: str) -> bool:
 
 
 def remove_group(path: str) -> None:
-    """Remove a group: its tasks fall back to its parent. A missing one is not an error. Raises OSError."""
+    """Remove a group; its tasks move to its parent. A missing group is not an error. Raises OSError."""
     try:
         posix.rmdir(path)
     except FileNotFoundError:
@@ -52,7 +52,7 @@ def remove_group(path: str) -> None:
 
 
 def is_group(path: str) -> bool:
-    """Whether a class of service, or a monitoring group, of that path exists."""
+    """Whether the path is a class of service or a monitoring group."""
     try:
         posix.stat(path + "/" + TASKS)
     except OSError:
@@ -79,7 +79,7 @@ def reason(top: str) -> str:
 
 
 def values_of(schema: str) -> dict[str, int] | None:
-    """Return the value of each domain of a line such as "L3:0=7f0;1=1f"; None for a line of another form."""
+    """Return the value for each domain in a line such as "L3:0=7f0;1=1f"; None if the line has another form."""
     resource, colon, rest = schema.strip().partition(":")
     found = {}
     for part in rest.split(";"):
@@ -92,7 +92,7 @@ def values_of(schema: str) -> dict[str, int] | None:
 
 
 def line_of(schemata: bytes, resource: str) -> str:
-    """Return the line of a resource, such as "L3", in the content of `schemata`, stripped of blanks; "" if missing."""
+    """Return the line for a resource such as "L3" from the content of `schemata`, stripped of blanks; "" if missing."""
     return next((line for name, line in _by_resource(schemata) if name == resource), "")
 
 
@@ -105,7 +105,7 @@ def _by_resource(schemata: bytes) -> Iterator[tuple[str, str]]:
 
 
 def agrees(wanted: str, schemata: bytes) -> bool:
-    """Whether the content of `schemata` already has a line's values, for each domain that the line names."""
+    """Whether the content of `schemata` already has the wanted line's values, for each domain that the line names."""
     there = values_of(line_of(schemata, wanted.strip().partition(":")[0]))
     values = values_of(wanted)
     return values is not None and there is not None and values.items() <= there.items()

@@ -1,8 +1,8 @@
-"""Text from the kernel, a process or an image: not trusted, since it contains names that anybody may have chosen.
+"""Text from the kernel, a process or an image. It is not trusted: it contains names that anybody may have chosen.
 
 A line ends at a newline and nowhere else. str.splitlines() also splits at 0x1c to 0x1e, U+0085 and U+2028, and
-str.split() takes these and others for blanks: so the name of a cgroup, a process or a file could forge a line or a
-field. And a name need not be UTF-8. Pure; tests/unit/linux/test_text.py keeps those methods out of the package.
+str.split() treats these and others as blanks, so the name of a cgroup, a process or a file could forge a line or a
+field. Also, a name need not be UTF-8. Pure; tests/unit/linux/test_text.py keeps those methods out of the package.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def decode(data: bytes) -> str:
-    """Decode bytes so that `encode` restores them: what is not UTF-8 becomes surrogates (PEP 383)."""
+    """Decode bytes so that `encode` can restore them: bytes that are not UTF-8 become surrogates (PEP 383)."""
     return data.decode("utf-8", "surrogateescape")
 
 
@@ -23,12 +23,12 @@ def encode(text: str) -> bytes:
 
 
 def shown(data: bytes) -> str:
-    """Decode bytes for people: what is not UTF-8 becomes U+FFFD."""
+    """Decode bytes for people to read: bytes that are not UTF-8 become U+FFFD."""
     return data.decode("utf-8", "replace")
 
 
 def lines_of(text: AnyStr) -> list[AnyStr]:
-    """Return the lines without their ends; the last one need not have one."""
+    """Return the lines without their newlines; the last line need not have one."""
     found = text.split("\n" if isinstance(text, str) else b"\n")
     if not found[-1]:
         found.pop()
@@ -43,7 +43,7 @@ def words_of(text: AnyStr) -> list[AnyStr]:
 
 
 def value_of(text: bytes, name: bytes) -> bytes:
-    """Return the value of the first line "NAME: VALUE" with this name, as in /proc/PID/status and fdinfo, or b""."""
+    """Return the value from the first line "NAME: VALUE" with this name, as in /proc/PID/status and fdinfo; or b""."""
     for line in text.split(b"\n"):
         if line.startswith(name) and line[len(name) : len(name) + 1] == b":":
             return line[len(name) + 1 :].strip(b" \t")
@@ -51,9 +51,9 @@ def value_of(text: bytes, name: bytes) -> bytes:
 
 
 def stat_fields(stat: bytes) -> list[bytes]:
-    """Return the fields of /proc/PID/stat from the third, the state (proc_pid_stat(5)); number N is at N - 3.
+    """Return the fields of /proc/PID/stat from field 3, the state (proc_pid_stat(5)); field N is at index N - 3.
 
-    The second, the name, may contain blanks, parentheses and line ends, but the last parenthesis closes it.
-    Raises ValueError if there is none.
+    Field 2, the name, may contain blanks, parentheses and newlines, but the last parenthesis closes it. Raises
+    ValueError if there is none.
     """
     return stat[stat.rindex(b")") + 2 :].rstrip(b"\n").split(b" ")

@@ -1,4 +1,4 @@
-/* For the launcher: what runs right before init gives its memory back (waiting.c), NULL for nothing. */
+/* waiting.c: a function that runs right before init gives its memory back, or NULL. The launcher sets it. */
 #ifndef OCIPY_ALONE_H
 #define OCIPY_ALONE_H
 

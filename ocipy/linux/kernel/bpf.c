@@ -1,4 +1,4 @@
-/* bpf(2): programs, and the programs attached to a cgroup. */
+/* bpf(2): loads programs, and attaches them to cgroups. */
 #include "kernel.h"
 
 #include <linux/bpf.h>
@@ -21,7 +21,7 @@ static PyObject *kernel_bpf_prog_load(PyObject *self, PyObject *args) {
     attributes.expected_attach_type = attach_type;
     attributes.insns = (uintptr_t)instructions.buf;
     attributes.insn_cnt = instructions.len / sizeof(struct bpf_insn);
-    attributes.license = (uintptr_t)"Apache"; /* only matters to programs that call the kernel's GPL-only helpers */
+    attributes.license = (uintptr_t)"Apache"; /* matters only to programs that call GPL-only helpers of the kernel */
     strncpy(attributes.prog_name, name, sizeof(attributes.prog_name) - 1);
     PyObject *answer = int_or_error(bpf(BPF_PROG_LOAD, &attributes));
     PyBuffer_Release(&instructions);

@@ -1,5 +1,5 @@
-/* What the built-in modules of a core-phase interpreter lack: SHA-256 (FIPS 180-4), the monotonic clock, shared memory.
- */
+/* What an interpreter in its core phase has no module for: SHA-256 (FIPS 180-4), the monotonic clock in nanoseconds,
+ * shared memory. */
 #include "kernel.h"
 
 #include <stdint.h>

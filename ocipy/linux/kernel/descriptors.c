@@ -1,4 +1,4 @@
-/* Waiting for descriptors and sending them: poll(2), unix(7), cmsg(3). */
+/* Waits for descriptors, and passes them over sockets: poll(2), unix(7), cmsg(3). */
 #include "kernel.h"
 
 #include <poll.h>
@@ -20,7 +20,7 @@ static int poll_on(struct pollfd *watched, nfds_t count, int timeout) {
     long long end = timeout > 0 ? now_ms() + timeout : 0;
     for (;;) {
         int ready, error;
-        Py_BEGIN_ALLOW_THREADS /* the other side may be a thread of the program that uses the library */
+        Py_BEGIN_ALLOW_THREADS /* another thread of a program that uses the library may be the other side */
             ready = poll(watched, count, timeout);
         error = errno;
         Py_END_ALLOW_THREADS if (ready >= 0) return ready;
@@ -98,7 +98,7 @@ static PyObject *kernel_connect_unix(PyObject *self, PyObject *args) {
     Py_DECREF(path);
     if (fd < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
-    /* A listener that does not accept, or a reader that does not read, must not block us for ever (EAGAIN). */
+    /* Fails with EAGAIN, so that a listener that never accepts, or a reader that never reads, does not block us. */
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &(struct timeval){.tv_sec = SEND_PATIENCE}, sizeof(struct timeval));
     if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
         int error = errno;
@@ -109,7 +109,7 @@ static PyObject *kernel_connect_unix(PyObject *self, PyObject *args) {
     return int_or_error(fd);
 }
 
-/* Put the descriptors of a sequence into a control message; 0 if there are none. -1 with an exception. */
+/* Put the descriptors of a sequence into a control message. Returns how many they are, or -1 with an exception. */
 static Py_ssize_t fill_control(PyObject *fds, struct msghdr *message) {
     PyObject *fast = PySequence_Fast(fds, "fds: a sequence of int");
     if (!fast)
@@ -161,8 +161,8 @@ static PyObject *kernel_send(PyObject *self, PyObject *args) {
     return answer;
 }
 
-/* Put the descriptors of a received message into fds, at most limit of them; close all if there are more.
- * Returns how many came, regardless of the limit. */
+/* Put the descriptors of a received message into fds. Close all of them instead if they are more than limit, or if keep
+ * is 0. Returns how many the message had. */
 static int take_descriptors(struct msghdr *message, int *fds, int limit, int keep) {
     int count = 0;
     for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {
@@ -191,7 +191,8 @@ static PyObject *kernel_recv(PyObject *self, PyObject *args) {
     if (!PyArg_ParseTuple(args, "ini", &fd, &size, &limit))
         return NULL;
     if (size < 0 || limit < 0 || limit > MAX_PASSED)
-        return PyErr_Format(PyExc_ValueError, "recv: a size below 0, or more than %d descriptors", MAX_PASSED);
+        return PyErr_Format(PyExc_ValueError, "recv: a negative size, or a limit not from 0 to %d descriptors",
+                            MAX_PASSED);
     PyObject *data = PyBytes_FromStringAndSize(NULL, size);
     if (!data)
         return NULL;

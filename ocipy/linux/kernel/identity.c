@@ -44,7 +44,7 @@ static PyObject *kernel_capset(PyObject *self, PyObject *args) {
     return none_or_error(syscall(SYS_capset, &header, low_high));
 }
 
-/* Convert an int of 0 to 2**64-1 into *limit; 1 if it is negative, -1 with an exception. */
+/* Convert an int from 0 to 2**64-1 into *limit. Returns 0; 1 if the int is negative; -1 with an exception. */
 static int parse_limit(PyObject *value, rlim64_t *limit) {
     int overflow;
     long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
@@ -66,7 +66,7 @@ static PyObject *kernel_prlimit(PyObject *self, PyObject *args) {
     if (soft_kind < 0 || hard_kind < 0)
         return NULL;
     if (soft_kind != hard_kind)
-        return PyErr_Format(PyExc_ValueError, "prlimit: one limit is negative");
+        return PyErr_Format(PyExc_ValueError, "prlimit: only one of the limits is negative");
     if (syscall(SYS_prlimit64, pid, resource, soft_kind ? NULL : &new, &old) < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
     return Py_BuildValue("(KK)", (unsigned long long)old.rlim_cur, (unsigned long long)old.rlim_max);
@@ -101,7 +101,7 @@ static PyObject *kernel_keyctl_describe(PyObject *self, PyObject *args) {
     if (!PyArg_ParseTuple(args, "i", &key))
         return NULL;
     long size = syscall(SYS_keyctl, KEYCTL_DESCRIBE, key, text, sizeof(text), 0);
-    if (size > (long)sizeof(text)) { /* then the kernel wrote nothing */
+    if (size > (long)sizeof(text)) { /* the kernel wrote nothing */
         errno = EMSGSIZE;
         size = -1;
     }

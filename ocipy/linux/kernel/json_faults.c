@@ -1,4 +1,4 @@
-/* Why and where a text is not JSON: YAJL's own error, made exact, and the faults that it accepts. */
+/* Finds why and where a text is not JSON: YAJL's own error with its exact place, and the faults that YAJL accepts. */
 #include "json_faults.h"
 
 #include <stdlib.h>
@@ -11,7 +11,7 @@ typedef struct {
     size_t offset;
 } Fault;
 
-/* Keep the first of two faults. */
+/* Note a fault, unless one at an earlier or the same place is known. */
 static void note(Fault *fault, const char *reason, size_t size, size_t offset) {
     if (*fault->reason && fault->offset <= offset)
         return;
@@ -45,7 +45,8 @@ static int is_low(int unit) {
     return unit >= 0xdc00 && unit < 0xe000;
 }
 
-/* Half of a surrogate pair, which YAJL turns into another character. The offset is where the other half should be. */
+/* Half of a surrogate pair, which YAJL turns into another character. For a high half, the offset is where the low one
+ * should be. */
 static void note_half_pair(Fault *fault, const char *text, size_t size) {
     const char *end = text + size, *at = text;
     while (at < end && (at = memchr(at, '\\', end - at))) {
@@ -75,24 +76,24 @@ static size_t skip(const Parse *parse, size_t from, const char *characters) {
     return from;
 }
 
-/* Text after the document, which YAJL accepts if it is the beginning of a string. */
+/* Text after the document. YAJL accepts it if it is the beginning of a string. */
 static void note_rest(Fault *fault, const Parse *parse) {
     size_t rest = skip(parse, parse->end, " \t\r\n");
     if (parse->status == yajl_status_ok && rest < parse->size)
         note_text(fault, "trailing garbage", rest);
 }
 
-/* Where the text that must not be there begins; in a malformed string, number or word, the offending byte. */
+/* Where the unexpected text begins; in a malformed string, number or word, the offending byte. */
 static size_t place_of(const Parse *parse, int malformed) {
     const char *text = parse->text;
     size_t start = skip(parse, parse->end, " \t\r\n,:");
     if (malformed)
         return start < parse->consumed && is_one_of(text[start], "\"-0123456789tfn") ? parse->consumed : start;
-    /* The second of two commas or colons is at fault, but the first of several values. */
+    /* Of two successive commas or colons the second is at fault; of successive values the first that is unexpected. */
     return parse->consumed && is_one_of(text[parse->consumed - 1], ",:") ? parse->consumed - 1 : start;
 }
 
-/* YAJL's own error: a kind, a colon and the reason, in a line. */
+/* YAJL's own error: a line with a kind, a colon and the reason. */
 static void note_error(Fault *fault, const Parse *parse) {
     unsigned char *line = yajl_get_error(parse->parser, 0, NULL, 0);
     const char *colon = line ? strstr((const char *)line, ": ") : NULL;
@@ -102,7 +103,7 @@ static void note_error(Fault *fault, const Parse *parse) {
         yajl_free_error(parse->parser, line);
 }
 
-/* The byte offset of the first byte that surrogateescape had to escape, -1 if there is none. */
+/* The byte offset of the first byte that surrogateescape had to escape; -1 if there is none. */
 static Py_ssize_t escaped_at(PyObject *string) {
     int kind = PyUnicode_KIND(string);
     const void *data = PyUnicode_DATA(string);
@@ -127,7 +128,7 @@ PyObject *decode_strictly(const char *bytes, size_t size) {
     return NULL;
 }
 
-/* In a refused document: all but its strings is ASCII. */
+/* Invalid UTF-8 in a refused document. Outside its strings, YAJL has refused all that is not ASCII. */
 static void note_undecodable(Fault *fault, const char *text, size_t size) {
     PyObject *string = PyUnicode_DecodeUTF8(text, (Py_ssize_t)size, "surrogateescape");
     Py_ssize_t offset = string ? escaped_at(string) : -1;

@@ -1,4 +1,4 @@
-/* Why and where a text is not JSON. */
+/* Finds why and where a text is not JSON. */
 #ifndef OCIPY_JSON_FAULTS_H
 #define OCIPY_JSON_FAULTS_H
 
@@ -6,7 +6,7 @@
 
 #include <yajl/yajl_parse.h>
 
-/* How far YAJL came in a text. */
+/* How far YAJL got in a text. */
 typedef struct {
     yajl_handle parser;
     const char *text;
@@ -20,8 +20,8 @@ typedef struct {
  * of a callback. */
 int refuse_fault(const Parse *parse);
 
-/* A string, or NULL with UnicodeError. Python's own strict decoder looks up its error handler in the registry of
- * codecs, which an interpreter in its core phase does not have. */
+/* Decode UTF-8 to a string, or NULL with UnicodeError. Python's own strict decoder looks up its error handler in the
+ * codec registry, which an interpreter in its core phase does not have. */
 PyObject *decode_strictly(const char *bytes, size_t size);
 
 #endif

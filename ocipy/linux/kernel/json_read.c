@@ -1,12 +1,13 @@
-/* JSON (RFC 8259) to Python objects. YAJL parses the text and calls back for each value, without building a tree.
+/* Converts JSON (RFC 8259) to Python objects. YAJL parses the text and calls back for each value, without building a
+ * tree.
  *
- * Neither recurses in C: an unknown member may be nested as deeply as memory permits. */
+ * Neither YAJL nor this code recurses in C: an unknown member may be nested as deeply as memory permits. */
 #include "json_faults.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* Deeper than any known member: repetitions below that are ignored. */
+/* MAX_POINTER: deeper than any known member; repeated members below that are ignored. */
 enum { MAX_POINTER = 32, MAX_REPEATED = 1000 };
 
 /* A list or dict that is being filled. */
@@ -45,7 +46,7 @@ static int note_repeated(Reader *reader) {
     return result;
 }
 
-/* The last of several members with the same name counts, as in Go and in Python. */
+/* Of several members with the same name the last counts, as in Go and in Python. */
 static int add_member(Reader *reader, Level *level, PyObject *object) {
     Py_ssize_t size = PyDict_GET_SIZE(level->object);
     if (PyDict_SetItem(level->object, level->name, object))
@@ -53,8 +54,8 @@ static int add_member(Reader *reader, Level *level, PyObject *object) {
     return PyDict_GET_SIZE(level->object) == size ? note_repeated(reader) : 0;
 }
 
-/* YAJL's callbacks return 1, or 0 with an exception. Add the next value, and take over its reference; NULL means that
- * there is an exception. */
+/* Add the next value, and steal the reference to it; NULL means that an exception is set. Like all callbacks of YAJL,
+ * this returns 1, or 0 with an exception. */
 static int add(Reader *reader, PyObject *object) {
     if (!object)
         return 0;
@@ -127,8 +128,8 @@ static int take_name(void *context, const unsigned char *bytes, size_t size) {
     return 1;
 }
 
-/* An integer with more than 1023 digits becomes infinite, like a number beyond a double's range, as in Python's own
-   parser: it may belong to an unknown member, and no known member can use it. */
+/* An integer of more than 1023 characters becomes infinite, like a number beyond a double's range in Python's own
+ * parser. It may belong to an unknown member, and no known member can use it. */
 static PyObject *from_digits(const char *digits, size_t size) {
     if (strcspn(digits, ".eE") < size)
         return PyFloat_FromDouble(PyOS_string_to_double(digits, NULL, NULL));
@@ -137,7 +138,7 @@ static PyObject *from_digits(const char *digits, size_t size) {
     return PyFloat_FromDouble(*digits == '-' ? -Py_HUGE_VAL : Py_HUGE_VAL);
 }
 
-/* YAJL passes a number's text unchanged: integers of any size stay exact. */
+/* YAJL passes a number's text on unchanged, so integers stay exact. */
 static int add_number(void *context, const char *text, size_t size) {
     char few[64], *digits = size < sizeof(few) ? few : PyMem_Malloc(size + 1);
     if (!digits) {
@@ -175,7 +176,7 @@ static void release(Reader *reader) {
 
 /* The document's value, or NULL with an exception. */
 static PyObject *read_document(Reader *reader, const char *text, size_t size) {
-    yajl_config(reader->parser, yajl_dont_validate_strings, 1); /* Python's decoder does it, and more strictly */
+    yajl_config(reader->parser, yajl_dont_validate_strings, 1); /* Python's decoder does that, more strictly */
     Parse parse = {.parser = reader->parser, .text = text, .size = size};
     parse.status = yajl_parse(reader->parser, (const unsigned char *)text, size);
     parse.consumed = yajl_get_bytes_consumed(reader->parser);

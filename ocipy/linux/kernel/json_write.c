@@ -1,11 +1,11 @@
-/* Python objects to JSON (RFC 8259) in UTF-8. Does not recurse in C: json_read.c says why. */
+/* Converts Python objects to JSON (RFC 8259) in UTF-8. Does not recurse in C, as json_read.c explains. */
 #include "kernel.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* A container being written, and how far. */
+/* A list, tuple or dict that is being written, and the position in it. */
 typedef struct {
     PyObject *object;
     Py_ssize_t at; /* of PyDict_Next, or the index in a list */
@@ -18,7 +18,7 @@ typedef struct {
     int indent;
     Level *levels;
     size_t depth, levels_room;
-    /* Brent's cycle detection: if the path down reaches this one again, it never ends. */
+    /* Brent's cycle detection: if the path down reaches this object again, it would never end. */
     PyObject *landmark;
     size_t landmark_depth;
 } Text;
@@ -70,7 +70,7 @@ static int append_character(Text *text, Py_UCS4 c) {
         size = 1, out[0] = (char)c;
     else if (c < 0x800)
         size = 2, out[0] = (char)(0xc0 | c >> 6), out[1] = (char)(0x80 | (c & 0x3f));
-    else if (c >= 0xd800 && c < 0xe000) /* a byte of a file name that is not UTF-8: JSON has no form for it */
+    else if (c >= 0xd800 && c < 0xe000) /* a byte of a file name that is not UTF-8, which JSON cannot represent */
         return append(text, "\xef\xbf\xbd", 3);
     else if (c < 0x10000)
         size = 3, out[0] = (char)(0xe0 | c >> 12), out[1] = (char)(0x80 | (c >> 6 & 0x3f)),
@@ -93,10 +93,10 @@ static int append_string(Text *text, PyObject *string) {
     return append(text, "\"", 1);
 }
 
-/* An int or a float: its repr is JSON; an infinity in the form that json_read.c reads as one. */
+/* The repr of an int or a float is JSON. An infinity is written as a number that json_read.c reads as infinite. */
 static int append_number(Text *text, PyObject *number) {
     if (PyFloat_Check(number) && isnan(PyFloat_AS_DOUBLE(number))) {
-        PyErr_SetString(PyExc_ValueError, "JSON: not a number");
+        PyErr_SetString(PyExc_ValueError, "JSON cannot represent NaN");
         return -1;
     }
     if (PyFloat_Check(number) && isinf(PyFloat_AS_DOUBLE(number)))
@@ -112,7 +112,7 @@ static int append_number(Text *text, PyObject *number) {
 /* Begin to write a container. */
 static int push(Text *text, PyObject *container) {
     if (container == text->landmark) {
-        PyErr_SetString(PyExc_ValueError, "JSON: a value that holds itself");
+        PyErr_SetString(PyExc_ValueError, "JSON: a value contains itself");
         return -1;
     }
     if (text->depth == text->levels_room) {
@@ -153,7 +153,7 @@ static int append_value(Text *text, PyObject *value) {
         return append_number(text, value);
     if (PyDict_Check(value) || PyList_Check(value) || PyTuple_Check(value))
         return push(text, value);
-    PyErr_Format(PyExc_TypeError, "JSON: no form for %s", Py_TYPE(value)->tp_name);
+    PyErr_Format(PyExc_TypeError, "JSON cannot represent %s", Py_TYPE(value)->tp_name);
     return -1;
 }
 

@@ -1,7 +1,7 @@
 /* ocipy.linux._kernel: thin system-call wrappers, without policy. The Python side of the contract is _kernel.pyi.
  *
- * Each file adds the functions of one concern, in a table that module.c joins. A function parses its arguments, makes
- * one call, and turns errno into OSError. The GIL is kept: the runtime has one thread.
+ * Each file has the functions of one concern and a table of them; module.c joins the tables. A function parses its
+ * arguments, makes one call, and turns errno into OSError. Only poll releases the GIL: the runtime has one thread.
  */
 #ifndef OCIPY_KERNEL_H
 #define OCIPY_KERNEL_H
@@ -34,17 +34,17 @@ extern PyMethodDef waiting_methods[];
 
 PyMODINIT_FUNC PyInit__kernel(void);
 
-/* waiting.c: the handler of signals that end a waiting init. */
+/* waiting.c: the handler for signals that end a waiting init. */
 void exit_by_signal(int signal);
 
-/* Return None, or OSError of errno if the call returned -1. */
+/* Return None, or raise OSError for errno if the call returned -1. */
 static inline PyObject *none_or_error(long result) {
     if (result < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
     Py_RETURN_NONE;
 }
 
-/* Return the call's int, or OSError of errno if it is -1. */
+/* Return the call's int, or raise OSError for errno if it is -1. */
 static inline PyObject *int_or_error(long result) {
     if (result < 0)
         return PyErr_SetFromErrno(PyExc_OSError);

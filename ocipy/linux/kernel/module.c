@@ -1,4 +1,4 @@
-/* The module itself: one table of all functions. */
+/* The module itself, with the functions of all files. */
 #include "kernel.h"
 
 static PyMethodDef *const tables[] = {

@@ -1,5 +1,5 @@
-/* Mounts: mount(2), umount2(2), pivot_root(2), and the mount API: open_tree(2), fsopen(2), mount_setattr(2) and the
- * rest. Raw calls, since libc only has wrappers for the mount API from glibc 2.36. */
+/* Mounts: mount(2), umount2(2), pivot_root(2), and the new mount API: open_tree(2), fsopen(2), mount_setattr(2) and the
+ * rest. Raw calls, since glibc has had wrappers for that API only since 2.36. */
 #include "kernel.h"
 
 #include <fcntl.h>
@@ -22,7 +22,7 @@ static PyObject *kernel_mount(PyObject *self, PyObject *args) {
     unsigned long flags;
     if (!PyArg_ParseTuple(args, "O&O&O&kO&", optional_path, &source, PyUnicode_FSConverter, &target, optional_path,
                           &type, &flags, optional_path, &data)) {
-        /* For None optional_path leaves no reference; PyArg_ParseTuple has released the others. */
+        /* No references to release: optional_path makes none for None, and PyArg_ParseTuple has released the others. */
         return NULL;
     }
     long result = syscall(SYS_mount, text_of(source), text_of(target), text_of(type), flags, text_of(data));

@@ -14,7 +14,7 @@ static PyObject *kernel_link_up(PyObject *self, PyObject *args) {
     if (strlen(name) >= sizeof(request.ifr_name))
         return PyErr_Format(PyExc_ValueError, "link_up: the name is too long");
     strcpy(request.ifr_name, name);
-    /* Sockets of any family serve these requests; every kernel has this one. */
+    /* A socket of any family will do; every kernel has this one. */
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return PyErr_SetFromErrno(PyExc_OSError);

@@ -36,7 +36,7 @@ static PyObject *kernel_close_range(PyObject *self, PyObject *args) {
     return none_or_error(syscall(SYS_close_range, first, last, flags));
 }
 
-/* The system call, not libc's function: that hides "(unreachable)", for which the caller looks (CVE-2024-21626). */
+/* The raw system call, since libc's function hides the "(unreachable)" that the caller looks for (CVE-2024-21626). */
 static PyObject *kernel_getcwd(PyObject *self, PyObject *Py_UNUSED(ignored)) {
     char path[PATH_MAX + 1];
     long size = syscall(SYS_getcwd, path, sizeof(path));

@@ -1,4 +1,5 @@
-/* How a process is scheduled and placed: sched_setattr(2), ioprio_set(2), set_mempolicy(2), personality(2). */
+/* Scheduling, I/O priority, memory policy, personality: sched_setattr(2), ioprio_set(2), set_mempolicy(2),
+ * personality(2). */
 #include "kernel.h"
 
 #include <stdint.h>
@@ -59,12 +60,12 @@ static PyObject *kernel_set_mempolicy(PyObject *self, PyObject *args) {
         long node = PyLong_AsLong(PySequence_Fast_GET_ITEM(nodes, i));
         if (node < 0 || node >= MAX_NODES) {
             Py_DECREF(nodes);
-            return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "no memory node %ld", node);
+            return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "memory node %ld is out of range", node);
         }
         mask[node / WORD] |= 1UL << (node % WORD);
     }
     Py_DECREF(nodes);
-    /* The kernel uses one bit less than maxnode says: set_mempolicy(2). */
+    /* The kernel uses one bit fewer than maxnode says: set_mempolicy(2), BUGS. */
     return none_or_error(syscall(SYS_set_mempolicy, mode, count ? mask : NULL, count ? MAX_NODES + 1 : 0));
 }
 

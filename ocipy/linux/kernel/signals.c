@@ -8,7 +8,7 @@
 enum { LAST_SIGNAL = 64, KERNEL_MASK_SIZE = LAST_SIGNAL / 8 };
 
 static PyObject *kernel_reset_signals(PyObject *self, PyObject *Py_UNUSED(ignored)) {
-    /* All zeros is SIG_DFL, no flags, no mask, in whatever order the architecture has struct sigaction's members.
+    /* All zeros mean SIG_DFL, no flags and no mask, in whatever order the architecture has struct sigaction's members.
      */
     static const unsigned long by_default[8];
     static const unsigned long long nothing = 0;
@@ -37,7 +37,7 @@ static PyObject *kernel_signal_is_ignored(PyObject *self, PyObject *args) {
     return PyBool_FromLong(action.sa_handler == SIG_IGN);
 }
 
-/* Make the set of the signals in a sequence; of all if it is empty. -1 with an exception. */
+/* Make the set of the signals in a sequence, or of all signals if it is empty. 0, or -1 with an exception. */
 static int parse_signals(PyObject *signals, sigset_t *set) {
     PyObject *fast = PySequence_Fast(signals, "signals: a sequence of int");
     if (!fast)
@@ -51,7 +51,7 @@ static int parse_signals(PyObject *signals, sigset_t *set) {
         if (PyErr_Occurred())
             break;
         if (signal < 1 || signal > LAST_SIGNAL || sigaddset(set, signal)) {
-            PyErr_Format(PyExc_ValueError, "no signal %ld", signal);
+            PyErr_Format(PyExc_ValueError, "signal %ld is out of range", signal);
             break;
         }
     }

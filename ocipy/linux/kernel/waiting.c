@@ -1,9 +1,10 @@
-/* The end of the init lane, if no hook runs in between: wait for start, close descriptors, load the filter, exec.
+/* The end of the init lane, unless a hook runs there: wait for start, close descriptors, load the filter, exec.
  *
  * A created container may wait for a long time, and this file has everything that its init still needs. So init unmaps
  * all other memory, including Python and libc. It keeps the pages of this code, a region with the data of the last
- * steps, the stack, the thread's block, which the kernel writes to (rseq(2)), and the top of a shadow stack. The code
- * is in a separate section, uses no libc, no constants in memory and no variables. It never returns. */
+ * steps, the stack, the thread control block, the rseq(2) area, which the kernel writes to, and the top of a shadow
+ * stack. The code is in a separate section and uses neither libc nor constants or variables in memory. It never
+ * returns. */
 #include "alone.h"
 #include "kernel.h"
 
@@ -21,7 +22,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-/* LARGEST_PAGE: munmap(2) rounds a size up to pages, and an aarch64 kernel's may have 64 KiB. */
+/* LARGEST_PAGE: munmap(2) rounds a size up to whole pages, which may be 64 KiB on an aarch64 kernel. */
 #if defined(__x86_64__)
 #define ARCHITECTURE AUDIT_ARCH_X86_64
 #define LARGEST_PAGE 4096
@@ -30,7 +31,7 @@
 #define LARGEST_PAGE 65536
 #endif
 
-/* Sanitizers and coverage add calls and variables that are elsewhere. */
+/* Sanitizers and coverage would add calls to code, and uses of variables, outside the section. */
 #if defined(ARCHITECTURE) && !defined(__SANITIZE_ADDRESS__)
 #define GIVES_BACK 1
 #else
@@ -38,8 +39,9 @@
 #endif
 #define ALONE __attribute__((noinline, section("ocipy_alone"), no_profile_instrument_function, no_stack_protector))
 
-enum { PAGE = 65536, WATCH_INTERVAL_SECONDS = 10, KERNEL_MASK_SIZE = 8, SCRATCH = 16 }; /* PAGE: the largest one */
-enum { AWAKE = 0, EXECUTING = 1, FILTERED = 3 };                                        /* init/fifo.py */
+/* PAGE: the largest on any architecture. */
+enum { PAGE = 65536, WATCH_INTERVAL_SECONDS = 10, KERNEL_MASK_SIZE = 8, SCRATCH = 16 };
+enum { AWAKE = 0, EXECUTING = 1, FILTERED = 3 }; /* init/fifo.py */
 
 /* The data of the last steps; everything that it points to is in the same region. */
 struct last {
@@ -52,7 +54,7 @@ struct last {
     char **argv, **envp;
     int limit_count, resources[RLIM_NLIMITS];
     struct rlimit64 limits[RLIM_NLIMITS];
-    char *filter_failure, *exec_failure; /* beginnings of messages, with room for an errno and the end */
+    char *filter_failure, *exec_failure; /* beginnings of messages, each with room for an errno and the end */
     size_t filter_failure_size, exec_failure_size;
 };
 
@@ -62,7 +64,7 @@ struct range {
 
 enum { MOST_KEPT = 5 };
 
-/* A filter that is in force may forbid even this call. Then the process dies of a trap instead of running forever. */
+/* A filter in force may forbid even this call. Then the process dies by a trap instead of running on. */
 ALONE static void leave_with(int status) {
     raw_call(SYS_exit_group, status, 0, 0, 0, 0);
     __builtin_trap();
@@ -77,8 +79,8 @@ ALONE static void leave(void) {
 }
 
 #if GIVES_BACK
-/* Whether a filter permits mmap(start, size, ...) or munmap(start, size), found by interpreting it; 0 if it contains an
- * unknown instruction, or looks at more. linux/filter.h, seccomp(2). */
+/* Interprets a filter: whether it permits mmap(start, size, ...) or munmap(start, size). 0 if it contains an unknown
+ * instruction or reads other data. linux/filter.h, seccomp(2). */
 ALONE static int lets_pass(const struct sock_fprog *filter, unsigned number, uintptr_t start, size_t size) {
     uint32_t a = 0, x = 0, scratch[SCRATCH];
     for (unsigned at = 0; at < filter->len; at++) {
@@ -139,7 +141,7 @@ static int may_map(const struct last *last) {
     return lets_pass(&last->filter, SYS_mmap, 0, last->size);
 }
 
-/* Unmaps a range; by halves, where part of it cannot be unmapped (mseal(2): the kernel's own pages). */
+/* Unmaps a range; by halves if part of it cannot be unmapped, such as the kernel's own pages with mseal(2). */
 ALONE static void give_back_range(const struct last *last, uintptr_t start, uintptr_t end) {
     if (start >= end || (last->filter_in_force && !lets_pass(&last->filter, SYS_munmap, start, end - start)))
         return;
@@ -160,8 +162,8 @@ ALONE static uintptr_t thread_pointer(void) {
     return pointer;
 }
 
-/* Unmaps everything from the second page (the first is never mapped) up to the stack; what is above it stays. kept:
- * sorted by address. */
+/* Unmaps everything from the second page (the first is never mapped) up to the stack, except what is kept, which must
+ * be sorted by address. The memory above the stack stays mapped. */
 ALONE static void give_back(const struct last *last, const struct range *kept, int count) {
     uintptr_t start = PAGE, stack = ((uintptr_t)__builtin_frame_address(0) & -(uintptr_t)LARGEST_PAGE) - LARGEST_PAGE;
     for (int i = 0; i < count && kept[i].start < stack; i++) {
@@ -184,7 +186,7 @@ ALONE static void watch(int fifo) {
         struct stat about;
         long ready = raw_call(SYS_ppoll, (long)&waited_for, 1, (long)&interval, 0, KERNEL_MASK_SIZE);
         if (ready && ready != -EINTR)
-            return; /* if this fails, the read waits as well */
+            return; /* also if ppoll failed: the read waits as well */
         if (raw_call(SYS_fstat, fifo, (long)&about, 0, 0, 0) == 0 && about.st_nlink == 0)
             leave();
     }
@@ -197,7 +199,7 @@ ALONE static void tell(const struct last *last, char word) {
 
 /* Sends the message with this errno, and exits. */
 ALONE static void fail(const struct last *last, char *message, size_t size, long result) {
-    volatile char *end = message + size; /* volatile, or it might become a call of memcpy */
+    volatile char *end = message + size; /* volatile, or the compiler might call memcpy */
     unsigned number = (unsigned)-result, divisor = 1000;
     for (; divisor > 1 && number / divisor == 0; divisor /= 10)
         continue;
@@ -208,8 +210,8 @@ ALONE static void fail(const struct last *last, char *message, size_t size, long
     leave();
 }
 
-/* Like init/process.py: a filter may not know close_range (Linux 5.9). All descriptors have small numbers by now.
- */
+/* Like init/process.py: a filter may not know close_range (Linux 5.9). All descriptors have small numbers by now, so
+ * closing them one by one ends soon. */
 ALONE static void close_all(unsigned first, unsigned end) {
     if (first < end && raw_call(SYS_close_range, first, end - 1, 0, 0, 0))
         for (unsigned fd = first; fd < end && fd < 4096; fd++)
@@ -250,7 +252,8 @@ ALONE static void take_last_steps(struct last *last, const struct range *kept, i
     fail(last, last->exec_failure, last->exec_failure_size, result);
 }
 
-/* Fills the region from its start. The first pass, without memory, only measures. */
+/* Copies something into the region, with room after it, and returns its address there. A first pass with NULL as the
+ * region only measures. */
 static void *put(char *region, size_t *used, const void *from, size_t size, size_t room) {
     size_t at = *used;
     *used += (size + room + 15) & -(size_t)16;
@@ -321,9 +324,9 @@ static void keep(struct range *kept, int *count, uintptr_t start, uintptr_t end)
 extern const char __start_ocipy_alone[] __attribute__((visibility("hidden")));
 extern const char __stop_ocipy_alone[] __attribute__((visibility("hidden")));
 
-/* The kernel writes where libc's variable says. Look it up now, since the running libc may be newer than the headers.
- * The area is aligned to its size, so it is on one page. The kernel does not need the other addresses that it has of
- * this thread (set_tid_address(2), get_robust_list(2)). */
+/* The kernel writes to the rseq(2) area, whose place libc's variable tells. Look it up at run time, since the running
+ * libc may be newer than the headers. The area is aligned to its size, so it is on one page. The other addresses in
+ * this thread that the kernel knows may become invalid (set_tid_address(2), get_robust_list(2)). */
 static void keep_thread(struct range *kept, int *count) {
     const ptrdiff_t *rseq = dlsym(RTLD_DEFAULT, "__rseq_offset");
     keep(kept, count, thread_pointer(), thread_pointer() + 1);
@@ -332,7 +335,7 @@ static void keep_thread(struct range *kept, int *count) {
 }
 
 /* The top of the shadow stack, from which each return takes an address (the kernel's documentation, x86/shstk and
- * arm64/gcs): 0 if there is none. libc asks for one only if GLIBC_TUNABLES says so and all of the executable was
+ * arm64/gcs); 0 if there is none. libc enables one only if GLIBC_TUNABLES says so and all of the executable was
  * compiled for it. */
 static uintptr_t shadow_stack(void) {
     uintptr_t top = 0;
@@ -368,7 +371,9 @@ static PyObject *kernel_wait_and_execute(PyObject *self, PyObject *args) {
                           &last.filter_is_optional, &parts.filter_failure, &parts.exec_failure))
         return NULL;
     if (parse_limits(&last, limits) || !is_of_bytes(parts.argv) || !is_of_bytes(parts.envp))
-        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_TypeError, "wait_and_execute: not what execve(2) takes");
+        return PyErr_Occurred() ? NULL
+                                : PyErr_Format(PyExc_TypeError, "wait_and_execute: arguments and environment must be "
+                                                                "bytes, limits no more than the kernel has");
     last.size = lay_out(NULL, &last, &parts);
     last.filter.filter = parts.program.buf;
     if (last.filter_in_force && !may_map(&last))

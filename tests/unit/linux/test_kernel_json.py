@@ -95,11 +95,11 @@ def test_nesting_does_not_take_the_stack(opening: bytes, closing: bytes) -> None
 def test_a_value_that_contains_itself_is_refused() -> None:
     endless: list[Any] = []
     endless.append(endless)
-    with pytest.raises(ValueError, match="holds itself"):
+    with pytest.raises(ValueError, match="contains itself"):
         _kernel.json_dumps(endless)
     inner: dict[str, Any] = {"a": 1}
     inner["b"] = [[], {"c": inner}]
-    with pytest.raises(ValueError, match="holds itself"):
+    with pytest.raises(ValueError, match="contains itself"):
         _kernel.json_dumps([[[[1], inner]]])
 
 
@@ -136,7 +136,7 @@ def test_undecodable_file_names_are_written_as_replacement_characters() -> None:
 
 
 def test_what_is_not_a_number_is_not_written() -> None:
-    with pytest.raises(ValueError, match="not a number"):
+    with pytest.raises(ValueError, match="cannot represent NaN"):
         _kernel.json_dumps([math.nan])
 
 
