@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import posix
 
+from ocipy import log
 from ocipy.children.interrupts import check_interrupts
-from ocipy.init.fifo import AWAKE, EXECUTING, FILTERED
+from ocipy.init.fifo import AWAKE, EXECUTING, FILTERED, INIT_NAME
 from ocipy.linux import _kernel
 from ocipy.linux.constants import POLLHUP, POLLIN
+from ocipy.linux.files import read_file
+from ocipy.linux.text import stat_fields
 
 # How long a process on its way to the exec may be silent before we look at it.
 GLANCE_MS = 100
 # In bytes: more than the longest error (errors.LONGEST_TEXT).
 MAX_MESSAGE = 65536
+PF_EXITING = 0x4  # a flag in /proc/PID/stat: include/linux/sched.h, which is not for programs
 
 
 def read_to_end(report: int, name: str, pid: int, pidfd: int, interrupts: int) -> bytes:
@@ -49,6 +53,27 @@ def raise_failure(said: bytes) -> None:
         from ocipy.init.waiting import failure
 
         raise failure(_message(told))
+
+
+def warn_of_filter(said: bytes, container_id: str, name: str, pid: int) -> None:
+    """Log a warning if a process with a seccomp filter was killed right before its exec: the filter may have done that.
+
+    said: what the process wrote. name: what the warning calls it.
+    """
+    if FILTERED in said and _ends_without_exec(pid):
+        log.warning(
+            f"{container_id}: {name} was killed before it could execute the command: linux.seccomp may forbid a system "
+            "call that this needs"
+        )
+
+
+def _ends_without_exec(pid: int) -> bool:
+    """Whether the process is ending under the name that it had before its exec (proc_pid_stat(5))."""
+    try:
+        stat = read_file(f"/proc/{pid}/stat")
+    except OSError:
+        return False  # reaped already, or hidden
+    return f"({INIT_NAME})".encode() in stat and bool(int(stat_fields(stat)[6]) & PF_EXITING)
 
 
 def _message(data: bytes) -> dict[str, object]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import posix
 
-from ocipy import log
 from ocipy.children.interrupts import catch
 from ocipy.errors import Error
-from ocipy.host.report import raise_failure, read_to_end
-from ocipy.init.fifo import EXECUTING, FILTERED, INIT_NAME
+from ocipy.host.report import raise_failure, read_to_end, warn_of_filter
+from ocipy.init.fifo import EXECUTING
 from ocipy.linux import _kernel
 from ocipy.linux.constants import O_CLOEXEC, O_NONBLOCK, O_RDONLY, POLLIN
-from ocipy.linux.files import read_file, unlink
-from ocipy.linux.text import stat_fields
+from ocipy.linux.files import unlink
 from ocipy.operations.delete import abandon, end
 from ocipy.operations.kill import open_init
 from ocipy.operations.waking import wake
@@ -22,7 +20,6 @@ from ocipy.state.state import FIFO, REPORT, State, load
 
 # How long to wait for the end of an init process that has reported an error.
 FAILED_INIT_PATIENCE_MS = 2000
-PF_EXITING = 0x4  # a flag in /proc/PID/stat: include/linux/sched.h, which is not for programs
 
 
 def start_container(root: str, container_id: str) -> None:
@@ -100,20 +97,7 @@ def _let_go(state: State, pidfd: int, interrupts: int) -> None:
             "cannot start the container: its init process has ended",
             hint="it was killed, or ran out of memory: linux.resources.memory.limit",
         )
-    if FILTERED in said and _ends_as_init(state.pid):
-        log.warning(
-            f"{state.container_id}: the init process was killed before it could execute the command: linux.seccomp may "
-            "forbid a system call that this needs"
-        )
-
-
-def _ends_as_init(pid: int) -> bool:
-    """Whether the process is ending without having executed anything (proc_pid_stat(5))."""
-    try:
-        stat = read_file(f"/proc/{pid}/stat")
-    except OSError:
-        return False  # reaped already, or hidden
-    return f"({INIT_NAME})".encode() in stat and bool(int(stat_fields(stat)[6]) & PF_EXITING)
+    warn_of_filter(said, state.container_id, "the init process", state.pid)
 
 
 def run_poststart(state: State, interrupts: int = -1) -> None:

@@ -100,6 +100,19 @@ def test_a_profile_that_kills_at_the_exec_is_named(
     assert (result.status, KILLED in result.stderr) == (128 + signal.SIGSYS, False)
 
 
+@pytest.mark.ocipy_only("runc does not say why the process has ended")
+@pytest.mark.parametrize("call", ["execve", "uname"])
+def test_a_profile_that_kills_the_process_of_exec_is_named(
+    runtime: Runtime, container: MakeContainer, both: Bundle, call: str
+) -> None:
+    """A created container takes an exec, though its first process could not execute anything either."""
+    created = container(allow_all_but(both, rule([call], "KILL_PROCESS")))
+    result = runtime.call("exec", created.id, "uname")
+    assert result.status == 128 + signal.SIGSYS
+    said = f"{created.id}: the process was killed before it could execute the command: linux.seccomp"
+    assert (said in result.stderr) == (call == "execve")
+
+
 @pytest.mark.parametrize("action", ["ALLOW", "LOG"])
 def test_permitted(sh: Shell, both: Bundle, action: str) -> None:
     both.linux["seccomp"] = {
