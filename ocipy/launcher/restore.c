@@ -5,6 +5,7 @@
  * has changed since the snapshot was made, this returns, and the launcher executes `ocipy-python`. */
 #include "restore.h"
 
+#include "../linux/kernel/raw_call.h"
 #include "machine.h"
 
 #include <asm/prctl.h>
@@ -78,22 +79,22 @@ static int map_all(const struct snapshot_files *files, const union header_page h
 }
 
 /* Sets FS to glibc's thread control block, gives this process a new stack guard, and calls resume. With that FS, no
- * function of musl may be called. */
-__attribute__((noreturn)) static void go_on(const struct libraries *libraries, const struct resumption *from) {
+ * function of musl may be called. Returns only if the kernel refuses to set it: then FS is still musl's. */
+static void go_on(const struct libraries *libraries, const struct resumption *from) {
     uint64_t guard;
     memcpy(&guard, (void *)getauxval(AT_RANDOM), sizeof(guard));
     guard &= ~(uint64_t)0xff; /* glibc's first byte is 0, so that no string contains the guard */
     resume_function *resume = (resume_function *)libraries->resume;
-    __asm__ volatile("syscall\n\t"
-                     "mov %[guard], %%fs:0x28\n\t"
+    if (raw_call(SYS_arch_prctl, ARCH_SET_FS, (long)libraries->thread_block, 0, 0, 0))
+        return;
+    __asm__ volatile("mov %[guard], %%fs:0x28\n\t"
                      "mov %[from], %%rdi\n\t"
                      "and $-16, %%rsp\n\t"
                      "call *%[resume]\n\t"
                      "hlt"
                      :
-                     : "a"(SYS_arch_prctl), "D"(ARCH_SET_FS),
-                       "S"(libraries->thread_block), [guard] "r"(guard), [from] "r"(from), [resume] "r"(resume)
-                     : "rcx", "r11", "memory");
+                     : [guard] "r"(guard), [from] "r"(from), [resume] "r"(resume)
+                     : "rdi", "memory");
     __builtin_unreachable();
 }
 
@@ -108,4 +109,5 @@ int restore(const struct snapshot_files *files, const char *packages, struct res
     from->launcher.start = (uintptr_t)__ehdr_start & -(uint64_t)PAGE;
     from->launcher.size = (((uintptr_t)_end + PAGE - 1) & -(uint64_t)PAGE) - from->launcher.start;
     go_on(&headers[1].libraries, from);
+    return -1;
 }

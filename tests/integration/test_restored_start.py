@@ -115,6 +115,16 @@ def test_a_mapping_that_fails_half_way_is_undone_by_an_execution(runtime: Runtim
     assert "(INJECTED)" in calls
 
 
+def test_a_thread_register_that_is_refused_leads_to_an_execution(runtime: Runtime, work: Path) -> None:
+    """A seccomp filter around us may forbid arch_prctl(2). The first call is musl's own."""
+    trace = ["strace", "-qq", "-o", str(work / "calls"), "-e", "trace=execve,arch_prctl"]
+    refused = ["-e", "inject=arch_prctl:error=EPERM:when=2"]
+    runtime.spawn([*trace, *refused, runtime.path, "state", "nobody"]).wait().fails("container does not exist")
+    calls = (work / "calls").read_text()
+    assert calls.count("execve") == 2
+    assert "(INJECTED)" in calls
+
+
 def test_the_executable_on_the_overlay_is_executed_if_the_kernel_does_not_take_it(
     container: Callable[..., Container], bundle: Bundle, work: Path
 ) -> None:
