@@ -22,12 +22,12 @@ int data_is_apart(void) {
     return (uintptr_t)__data_start % PAGE == 0;
 }
 
-const unsigned char *build_id(void) {
-    const ElfW(Phdr) *segment = (const void *)((const char *)&__ehdr_start + __ehdr_start.e_phoff);
-    for (int i = 0; i < __ehdr_start.e_phnum; i++) {
+const unsigned char *find_build_id(const ElfW(Ehdr) * file, uintptr_t base) {
+    const ElfW(Phdr) *segment = (const void *)((const char *)file + file->e_phoff);
+    for (int i = 0; i < file->e_phnum; i++) {
         if (segment[i].p_type != PT_NOTE)
             continue;
-        const char *at = (const char *)segment[i].p_vaddr, *end = at + segment[i].p_memsz;
+        const char *at = (const char *)(base + segment[i].p_vaddr), *end = at + segment[i].p_memsz;
         while (at + sizeof(ElfW(Nhdr)) <= end) {
             const ElfW(Nhdr) *note = (const void *)at;
             const char *name = at + sizeof(*note), *content = name + ((note->n_namesz + 3) & -4);
@@ -37,6 +37,10 @@ const unsigned char *build_id(void) {
         }
     }
     return NULL;
+}
+
+const unsigned char *build_id(void) {
+    return find_build_id(&__ehdr_start, 0);
 }
 
 uint64_t build_id_offset(void) {

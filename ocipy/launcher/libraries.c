@@ -58,17 +58,18 @@ static int record_code(struct libraries *libraries) {
     return 0;
 }
 
-static int record_file(struct libraries *libraries, const char *path) {
-    struct stat about;
+/* start: where the file is mapped. The first mapping has its first byte. */
+static int record_file(struct libraries *libraries, const char *path, uint64_t start) {
     for (uint32_t i = 0; i < libraries->file_count; i++)
         if (!strcmp(libraries->files[i].path, path))
             return 0;
-    if (libraries->file_count == MAX_FILES || strlen(path) >= MAX_FILE_NAME || stat(path, &about))
+    const unsigned char *id =
+        memcmp((const void *)start, ELFMAG, SELFMAG) ? NULL : find_build_id((const void *)start, start);
+    if (!id || libraries->file_count == MAX_FILES || strlen(path) >= MAX_FILE_NAME)
         return -1;
     struct library *file = &libraries->files[libraries->file_count++];
-    file->size = about.st_size;
-    file->seconds = about.st_mtim.tv_sec;
-    file->nanoseconds = about.st_mtim.tv_nsec;
+    file->build_id_at = (uintptr_t)id - start;
+    memcpy(file->build_id, id, BUILD_ID_SIZE);
     strcpy(file->path, path);
     return 0;
 }
@@ -110,7 +111,8 @@ static struct extent part_to_record(const struct mapping *mapping, const struct 
 
 static int record_part(struct libraries *libraries, const struct mapping *mapping, struct extent part,
                        uint64_t *offset) {
-    if (mapping->path[0] == '/' && part.start > data_extent().start && record_file(libraries, mapping->path))
+    if (mapping->path[0] == '/' && part.start > data_extent().start &&
+        record_file(libraries, mapping->path, mapping->start))
         return -1;
     uint32_t protection =
         PROT_READ | (mapping->access[1] == 'w' ? PROT_WRITE : 0) | (mapping->access[2] == 'x' ? PROT_EXEC : 0);

@@ -2,8 +2,9 @@
  * an upgrade replaces the libraries' files. */
 #include "machine.h"
 
+#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 #ifdef __x86_64__
 struct cpuid {
@@ -16,8 +17,11 @@ static struct cpuid cpuid(uint32_t leaf) {
     return result;
 }
 
-/* Executes cpuid only twice: a hypervisor emulates it, which takes 14 µs each time. glibc's startup executes it more
- * than 30 times. */
+/* Executes cpuid only twice: a hypervisor emulates it, which takes 14 to 70 µs each time. glibc's startup executes it
+ * more than 30 times, and asks for two more features that matter: XSAVEC (leaf 0xd), by which ld.so saves registers
+ * when it binds a function at its first call, and LZCNT or FMA4 (leaf 0x80000001), by which it chooses some functions
+ * for strings and mathematics. A processor has them too if its family, model, stepping, other features and enabled
+ * states are the same. A hypervisor can hide these two from cpuid, but has no control to disable the instructions. */
 struct cpu this_cpu(void) {
     enum { OSXSAVE = 1 << 27 };
     struct cpuid basic = cpuid(1), more = cpuid(7);
@@ -30,9 +34,13 @@ struct cpu this_cpu(void) {
 #endif
 
 int is_same_library(const struct library *library) {
-    struct stat about;
-    return !stat(library->path, &about) && (uint64_t)about.st_size == library->size &&
-           about.st_mtim.tv_sec == library->seconds && about.st_mtim.tv_nsec == library->nanoseconds;
+    unsigned char id[BUILD_ID_SIZE];
+    int file = open(library->path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return 0;
+    ssize_t size = pread(file, id, sizeof(id), (off_t)library->build_id_at);
+    close(file);
+    return size == sizeof(id) && !memcmp(id, library->build_id, sizeof(id));
 }
 
 static int are_in_file(const struct segment *segments, uint32_t count, uint64_t file_size) {

@@ -5,6 +5,7 @@
 #include "snapshot_format.h"
 #include "start.h"
 
+#include <link.h>
 #include <stdint.h>
 
 /* Which processes write to a recorded block; cli/trial.py has the same numbers. Blocks with the same writers are placed
@@ -17,7 +18,11 @@ struct extent data_extent(void);
 /* Whether it begins at the start of a page. */
 int data_is_apart(void);
 
-/* The build id: the linker's digest of everything that it linked. NULL if there is none. */
+/* The build id of an executable or library that is mapped from its first byte on: the linker's digest of everything
+ * that it linked. NULL if there is none. base: what to add to the addresses in the file. */
+const unsigned char *find_build_id(const ElfW(Ehdr) * file, uintptr_t base);
+
+/* That of the running executable. */
 const unsigned char *build_id(void);
 
 /* Its offset in the executable's file, if there is one. */

@@ -33,7 +33,7 @@ struct header {
     char packages[2048]; /* the directory of the other modules: a copy of the snapshot elsewhere is useless */
 };
 
-static const char SNAPSHOT_MAGIC[8] = {'o', 'c', 'i', 'p', 'y', 's', 'n', '5'};
+static const char SNAPSHOT_MAGIC[8] = {'o', 'c', 'i', 'p', 'y', 's', 'n', '6'};
 
 /* A part of a file, in whole pages, and where it is mapped. */
 struct segment {
@@ -41,10 +41,12 @@ struct segment {
     uint32_t protection, unused;
 };
 
-/* A library's file as it was when the snapshot was made. */
+/* A library's file. The build id tells another version from this one even if all files have the same mtime, as on some
+ * hosts that are installed from an image. */
 struct library {
-    uint64_t size;
-    int64_t seconds, nanoseconds; /* mtime */
+    uint64_t build_id_at; /* its offset in the file */
+    unsigned char build_id[BUILD_ID_SIZE];
+    uint32_t unused;
     char path[MAX_FILE_NAME];
 };
 

@@ -24,7 +24,7 @@ pytestmark = [
 ]
 # Places in the second page of headers (ocipy/launcher/snapshot_format.h, struct libraries).
 RESUME, CPU, COUNTS, FILES = PAGE, PAGE + 32, PAGE + 64, PAGE + 80 + (8 + 48) * 32
-FILE_SIZE = 128
+FILE_SIZE = 136
 
 
 def executions(runtime: Runtime, work: Path, *words: str, env: dict[str, str] | None = None) -> int:
@@ -55,12 +55,15 @@ def changed(work: Path) -> Iterator[Callable[[Callable[[bytearray], None]], None
 
 @pytest.mark.parametrize("words", ["state nobody", "features", "kill nobody", "--version"])
 def test_it_takes_one_execution_and_no_ld_so(runtime: Runtime, work: Path, words: str) -> None:
-    trace = ["strace", "-qq", "-o", str(work / "calls"), "-e", "trace=execve,?open,openat"]
+    """The libraries are opened for their build ids alone."""
+    trace = ["strace", "-qq", "-y", "-o", str(work / "calls"), "-e", "trace=execve,?open,openat,read,mmap"]
     runtime.spawn([*trace, runtime.path, *words.split()]).wait()
     calls = (work / "calls").read_text()
     assert calls.count("execve") == 1
-    assert "_snapshot.bin" in calls
-    assert "ld.so" not in calls and "libc.so" not in calls
+    assert "ld.so.cache" not in calls
+    used = [line for line in calls.splitlines() if line.startswith(("mmap", "read"))]
+    assert "_snapshot.bin>" in "".join(used)
+    assert not [line for line in used if "libc.so" in line or "ld-linux" in line]
 
 
 @pytest.mark.parametrize("variable", ["LD_LIBRARY_PATH", "LD_PRELOAD", "GLIBC_TUNABLES", "MALLOC_ARENA_MAX"])
@@ -73,7 +76,7 @@ def other_cpu(data: bytearray) -> None:
 
 
 def upgraded(data: bytearray) -> None:
-    data[FILES + 8] ^= 1  # the first library's mtime
+    data[FILES + 8] ^= 1  # the first library's build id
 
 
 def without(data: bytearray) -> None:
@@ -222,6 +225,17 @@ def test_where_the_libraries_cannot_be_placed_the_snapshot_has_none(runtime: Run
     data = made.read_bytes()
     assert struct.unpack_from("=Q", data, RESUME) == (0,)
     assert len(data) < SNAPSHOT.stat().st_size
+
+
+def test_libraries_are_known_by_their_build_ids(runtime: Runtime, work: Path) -> None:
+    """Not by size and mtime, which another version may share. The file may be touched."""
+    data = SNAPSHOT.read_bytes()
+    (count,) = struct.unpack_from("=I", data, COUNTS + 8)
+    assert count >= 2, "libc and ld.so"
+    for at in range(FILES, FILES + count * FILE_SIZE, FILE_SIZE):
+        path = data[at + 32 : at + FILE_SIZE].rstrip(b"\0").decode()
+        notes = subprocess.run(["readelf", "-n", path], capture_output=True, text=True, check=True).stdout
+        assert f"Build ID: {data[at + 8 : at + 28].hex()}" in notes
 
 
 @pytest.mark.parametrize("fault", ["missing", "writable by others"])
