@@ -191,12 +191,23 @@ static int forbid_brk(void) {
     return map_anonymous(end, PAGE, PROT_NONE);
 }
 
+/* Whether the kernel now chooses addresses in the libraries' place. It does not in the legacy layout, which it searches
+ * upwards: personality(2), ADDR_COMPAT_LAYOUT; vm.legacy_va_layout. There it finds room around the stack only, which
+ * may be too little. */
+static int is_place_next(uint64_t start) {
+    void *found = mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (found == MAP_FAILED)
+        return 0;
+    munmap(found, PAGE);
+    return (uintptr_t)found >= start && (uintptr_t)found < start + LIBRARIES_SIZE;
+}
+
 void load(const char *executable, int argc, char **argv) {
     struct loaded program, interpreter;
     uint64_t start = start_of_libraries();
     if (load_file(executable, 0, &program) || load_file(program.interpreter, start, &interpreter) ||
         map_anonymous(start - STACK_SIZE, STACK_SIZE, PROT_READ | PROT_WRITE) || fill_gaps(start + LIBRARIES_SIZE) ||
-        forbid_brk())
+        forbid_brk() || !is_place_next(start))
         return;
     void *stack = fill_stack(start, executable, argc, argv, &program, &interpreter);
     if (!stack)
