@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #ifdef OCIPY_QUICK
@@ -92,6 +93,12 @@ static int open_own(void) {
     return own;
 }
 
+/* Whether this process has such a child already: the quick launcher made it, and then executed ocipy-python. */
+static int has_child(void) {
+    siginfo_t about;
+    return !waitid(P_ALL, 0, &about, WEXITED | WNOHANG | WNOWAIT | __WCLONE);
+}
+
 void hurry(int argc, char **argv) {
     static const char flag[] = "--systemd-cgroup";
     int wanted = 0;
@@ -100,7 +107,7 @@ void hurry(int argc, char **argv) {
             return;
         wanted |= !strncmp(argv[i], flag, sizeof(flag) - 1) || !strcmp(argv[i], "restore");
     }
-    int own = wanted ? open_own() : -1;
+    int own = wanted && !has_child() ? open_own() : -1;
     if (own < 0)
         return;
     /* A new mapping, because a snapshot replaces our data while the child may still run (snapshot.c). */

@@ -247,6 +247,20 @@ def test_libraries_are_known_by_their_build_ids(runtime: Runtime, work: Path) ->
         assert f"Build ID: {data[at + 8 : at + 28].hex()}" in notes
 
 
+@pytest.mark.parametrize("words", ["create --bundle /nowhere", "restore --bundle /nowhere"])
+def test_one_child_prepares_the_move_if_the_executable_is_executed(runtime: Runtime, work: Path, words: str) -> None:
+    """hurry.c is in both programs. Each child waits for the kernel, and create reaps one."""
+    trace = ["strace", "-f", "-qq", "-o", str(work / "calls"), "-e", "trace=execve,clone,wait4"]
+    command = [*trace, runtime.path, "--systemd-cgroup", *words.split(), "nobody"]
+    runtime.spawn(command, env=WITH_LD_SO).wait()
+    calls = (work / "calls").read_text()
+    if "flags=0" not in calls:
+        pytest.skip("no cgroup of this process can be opened: hurry.c")
+    assert calls.count("execve") == 2
+    assert calls.count("clone(") == 1
+    assert "__WCLONE" in calls
+
+
 @pytest.mark.parametrize("fault", ["missing", "writable by others"])
 def test_an_executable_that_is_missing_or_not_ours_is_refused(tmp_path: Path, fault: str) -> None:
     """The launcher refuses it before it executes or maps it."""
