@@ -1,14 +1,10 @@
-"""The imports of the package, and the rooms of its modules in ARCHITECTURE.md.
-
-python -m tests.unit.layering        prints the picture: each room, and its number of imports from each other room
-"""
+"""The imports of the package, and the rooms of its modules in ARCHITECTURE.md. folders.py draws a picture."""
 
 from __future__ import annotations
 
 import ast
 import re
 import subprocess
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,11 +38,11 @@ def rooms(text: str) -> list[Room]:
     return found
 
 
-def modules() -> dict[str, Path]:
-    """The full names of all modules of the package."""
+def modules(top: Path = TOP) -> dict[str, Path]:
+    """The full names of all modules of the package. top: the checkout."""
     found = {}
-    for path in sorted((TOP / "ocipy").rglob("*.py")):
-        parts = path.relative_to(TOP).with_suffix("").parts
+    for path in sorted((top / "ocipy").rglob("*.py")):
+        parts = path.relative_to(top).with_suffix("").parts
         found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
 
@@ -60,8 +56,9 @@ def room_of(module: str, all_rooms: list[Room]) -> Room:
     raise KeyError(module)
 
 
-def imports(tree: ast.AST, known: dict[str, Path]) -> Iterator[str]:
-    """The modules that a module imports: at its top, in a function, for the type checker, or by a name in a string."""
+def imports(tree: ast.AST, known: dict[str, Path], *, by_name: bool = True) -> Iterator[str]:
+    """The modules that a module imports: at its top, in a function, for the type checker; if by_name, also those whose
+    names it has in strings."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in known)
@@ -69,14 +66,17 @@ def imports(tree: ast.AST, known: dict[str, Path]) -> Iterator[str]:
             for alias in node.names:
                 below = f"{node.module}.{alias.name}"
                 yield below if below in known else node.module
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in known:
+        elif by_name and isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in known:
             if "." in node.value and known[node.value].name != "__init__.py":
                 yield node.value
 
 
-def graph(known: dict[str, Path]) -> dict[str, set[str]]:
+def graph(known: dict[str, Path], *, by_name: bool = True) -> dict[str, set[str]]:
     """The imports of each module."""
-    return {name: set(imports(ast.parse(path.read_bytes()), known)) - {name} for name, path in known.items()}
+    return {
+        name: set(imports(ast.parse(path.read_bytes()), known, by_name=by_name)) - {name}
+        for name, path in known.items()
+    }
 
 
 def graph_of_c(objects: Iterable[Path]) -> dict[str, set[str]]:
@@ -120,21 +120,3 @@ def circles(edges: dict[str, set[str]]) -> list[list[str]]:
         if name not in index:
             visit(name)
     return found
-
-
-def picture() -> str:
-    """The rooms with their sizes, and the number of imports between each two."""
-    known, all_rooms = modules(), rooms((TOP / "ARCHITECTURE.md").read_text())
-    lines = []
-    edges = graph(known)
-    for room in all_rooms:
-        own = [name for name in known if room_of(name, all_rooms) is room]
-        size = sum(len(known[name].read_text().splitlines()) for name in own)
-        lines.append(f"{room.name:14}{len(own):4} modules{size:7} lines")
-        taken = Counter(room_of(other, all_rooms).name for name in own for other in edges[name])
-        lines += [f"    {number:4} {name}" for name, number in sorted(taken.items()) if name != room.name]
-    return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    print(picture())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.folders import Folders
 from tests.unit.launcher.test_hot_modules import BUILD
 from tests.unit.layering import TOP, Room, circles, graph, graph_of_c, imports, modules, room_of, rooms
 
@@ -96,6 +97,27 @@ def test_no_c_files_call_one_another(program: Path) -> None:
     edges = graph_of_c(program / f"{name}.o" for name in C_SOURCES if (program / f"{name}.o").exists())
     assert edges
     assert circles(edges) == []
+
+
+def test_the_picture_of_a_tree_shows_its_folders_and_circles(tmp_path: Path) -> None:
+    for name, text in {
+        "cli/main.py": "import ocipy.plan.a, ocipy.plan.b",
+        "plan/a.py": "from ocipy.host.c import d",
+        "plan/b.py": "NAME = 'ocipy.cli.main'",
+        "host/c.py": "import ocipy.plan.b",
+        "errors.py": "",
+    }.items():
+        path = tmp_path / "ocipy" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    folders = Folders(tmp_path)
+    assert folders.floors() == [["cli"], ["errors.py", "host", "plan"]]
+    first, circle, *_ = folders.text()
+    assert first == (
+        "3 folders, 1 single modules; 5 modules, 5 lines; 4 imports, on 3 arrows; circles of folders: 1, of modules: 0"
+    )
+    assert circle == "circle of folders: host plan"
+    assert "".join(folders.svg()).count('stroke="#c00"') == 2
 
 
 def test_the_only_upward_import_is_documented() -> None:
