@@ -130,7 +130,9 @@ def find_problem(
             return Error(f"there is no network device {name}", pointer=pointer, hint=hint)
         if link.flags & IFF_LOOPBACK:
             return Error(f"{name} is the loopback device: each network namespace has its own", pointer=pointer)
-        names = [*link.other_names, *([] if "%d" in new_name else [new_name])]
+        names = list(link.other_names)
+        if "%d" not in new_name:
+            names.append(new_name)
         for one in names:
             if one in taken or names.count(one) > 1:
                 member = "/name" if one == new_name else ""

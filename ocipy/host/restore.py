@@ -101,8 +101,8 @@ def restore_mount_points(run: HostRun, step: RestoreMountPoints) -> None:
         return b"\0".join(encode(path) for pair in made.items() for path in pair)
 
     made = in_child("making the mount points", make, interrupts=run.interrupts)
-    words = iter(decode(made).split("\0") if made else ())
-    run.mount_points = dict(zip(words, words, strict=True))
+    words = decode(made).split("\0") if made else []
+    run.mount_points = dict(zip(words[::2], words[1::2], strict=True))
 
 
 def root_of(run: HostRun) -> str:

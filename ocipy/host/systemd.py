@@ -197,7 +197,8 @@ def stop(cgroup: Cgroup, connection: bus.Connection | None = None) -> None:
     try:
         if connection is None:
             connection = own = bus.connect(cgroup.systemd["addresses"])
-        if cgroup.systemd.get("inode") == _inode_of(cgroup) != 0:
+        inode = _inode_of(cgroup)
+        if inode and cgroup.systemd.get("inode") == inode:
             whose = "ours"
         else:
             whose = units.whose(connection, unit, cgroup.systemd["description"])

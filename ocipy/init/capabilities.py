@@ -36,7 +36,7 @@ def bounding(init: Init, step: Bounding) -> None:
             if error.errno == errno.EPERM and not _kernel.prctl(PR_CAPBSET_READ, number):
                 continue
             what = f"cannot drop {names(1 << number)[0]} from the bounding set"
-            raise caused_by(error, what, hint="this needs CAP_SETPCAP, which the runtime does not have") from None
+            raise caused_by(error, what, hint="this needs CAP_SETPCAP, which the runtime lacks") from None
 
 
 @carries_out(KeepCapabilities)
@@ -49,8 +49,8 @@ def keep_capabilities(init: Init, step: KeepCapabilities) -> None:
 def capabilities(init: Init, step: Capabilities) -> None:
     """Set the capabilities that the command starts with.
 
-    The ambient set comes last because permitted and inheritable bound it. It is cleared even if the config asks for
-    no ambient capabilities, since raised ones survive setuid (CVE-2016-8867).
+    The ambient set comes last, because it may only contain what is permitted and inheritable. It is cleared even if the
+    config asks for no ambient capabilities, since raised ones survive setuid (CVE-2016-8867).
     """
     with reported_as("cannot set the capabilities"):
         _kernel.capset(step.effective, step.permitted, step.inheritable)

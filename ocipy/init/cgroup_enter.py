@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 def cgroup_enter(init: Init, step: CgroupEnter) -> None:
     """Write "0" to each `tasks` file that the host opened, and close it (CVE-2024-21626).
 
-    but: the hierarchy that init enters later, or "".
+    skip: the hierarchy that init enters later, or "".
 
-    The kernel checks the opener's privileges. Init itself writes, so the kernel need not take the lock that stops all
-    forks: its grace period costs more than most of a create (cgroups.Cgroup.open_tasks).
+    The kernel checks the privileges of the process that opened the file. Since init moves itself, the kernel need not
+    take the lock that blocks all forks, whose grace period would take longer than most of a create (Cgroup.open_tasks).
     """
     for hierarchy in list(init.fds.cgroups):
         if hierarchy == step.skip:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SAFE = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
 # The inode of the first cgroup namespace: PROC_CGROUP_INIT_INO of include/linux/proc_ns.h.
 FIRST_NAMESPACE = 0xEFFFFFFB
-# How the kernel refuses a new mount in a user namespace, or of a hierarchy already mounted with other options.
+# How the kernel refuses a new mount: in a user namespace, or if the hierarchy is mounted with other options.
 REFUSED = (errno.EPERM, errno.EBUSY)
 
 
@@ -39,9 +39,8 @@ REFUSED = (errno.EPERM, errno.EBUSY)
 def mount_cgroup2(init: Init, step: MountCgroup2) -> None:
     """Mount cgroup2, which shows what the cgroup namespace shows. If refused, bind the host's mount instead.
 
-    Without a cgroup namespace, or in the host's, bind it at once. That shows the same, while a new mount would reset
-    the options of the hierarchy and turn off the host's nsdelegate and memory_recursiveprot (cgroup-v2.rst,
-    Mounting).
+    Without a cgroup namespace, or in the host's, bind it right away. That shows the same, but a new mount would reset
+    the options of the hierarchy, turning off the host's nsdelegate and memory_recursiveprot (cgroup-v2.rst, Mounting).
     """
     target = mounts.open_target(init, step.destination, "cgroup2")
     outside = not step.namespace or (step.namespace == "joined" and _is_of_host(init))
@@ -78,7 +77,7 @@ def _bind_unified(init: Init, attributes: int, namespace: str, mask: bool) -> in
     except OSError as error:
         if not mask or error.errno != errno.ENOENT:
             raise caused_by(error, f"cannot bind the cgroup {path}") from None
-    # Mount an empty directory. What may be below is the host's, and writable (CVE-2023-25809).
+    # Mount an empty directory: what lies below may be the host's cgroups, and writable (CVE-2023-25809).
     return mounts.make_filesystem("tmpfs", "tmpfs", SAFE | MOUNT_ATTR_RDONLY, (), ("nr_blocks=1", "nr_inodes=1"), "")
 
 
@@ -86,10 +85,10 @@ def _bind_unified(init: Init, attributes: int, namespace: str, mask: bool) -> in
 def mount_cgroup1(init: Init, step: MountCgroup1) -> None:
     """Mount a tmpfs with one directory per v1 hierarchy, and bind the container's own cgroup on each.
 
-    In a new cgroup namespace, mounting the hierarchy would give the same root of the same filesystem
-    (cgroup_namespaces(7)), but to mount it the kernel walks through all existing cgroups. In a joined one, mount the
-    hierarchy itself, to show what that namespace shows. Controllers mounted together share one directory, with
-    symlinks for their names. The v2 hierarchy of a hybrid host is not shown.
+    In a new cgroup namespace, mounting the hierarchy would show the same directory (cgroup_namespaces(7)), but to mount
+    it the kernel walks through all existing cgroups. In a joined one, mount the hierarchy itself, to show what that
+    namespace shows. Controllers that are mounted together share one directory, with symlinks for their names. The v2
+    hierarchy of a hybrid host is not shown.
     """
     target = mounts.open_target(init, step.destination, "cgroup")
     # Writable until it has its directories. The mounts inside get their attributes beforehand.
@@ -122,7 +121,7 @@ def _hierarchy(name: str, own: str, attributes: int, namespace: str) -> int:
         except FileNotFoundError:
             if not namespace:
                 raise
-            # Due to a property in the config, systemd put the unit elsewhere (host/systemd.py).
+            # A property in the config made systemd put the unit elsewhere (host/systemd.py).
     words = ("none", name) if name.startswith("name=") else name.split(",")
     try:
         return mounts.make_filesystem("cgroup", "cgroup", attributes, (), words, "")
@@ -135,7 +134,8 @@ def _hierarchy(name: str, own: str, attributes: int, namespace: str) -> int:
 def _bind(path: str, attributes: int) -> int:
     """Return a detached copy of the mount at a path of the host, with these attributes.
 
-    In a user namespace the existing attributes are locked (mount_namespaces(7)): the copy keeps them and adds these."""
+    In a user namespace the existing attributes are locked (mount_namespaces(7)): the copy keeps them and adds these.
+    """
     tree = _kernel.open_tree(AT_FDCWD, path, OPEN_TREE_CLONE)
     others = MOUNT_ATTR_RDONLY & ~attributes | MOUNT_ATTR__ATIME
     try:

@@ -25,12 +25,12 @@ def mount_classic(init: Init, step: MountClassic) -> None:
     target, data = open_new(init, step)
     if step.label:
         kind, _, context = step.label.partition("=")
-        data = (*data, f'{kind}="{context}"')  # quoted, since a context contains commas
+        data = (*data, f'{kind}="{context}"')  # quoted, since a context may contain commas
     try:
         mount_on(init, target, step.source, step.fstype, step.flags, ",".join(data))
     except OSError as error:
         raise cannot_mount(step.fstype, step.destination, error) from None
-    # The descriptor still shows what is below the mount. Open what is on top now, and check that the path is the same.
+    # The descriptor still refers to what the mount covers. Open the mount, and check that it is in the same place.
     tree = paths.open_below(init.rootfs, step.destination)
     if procfs.path_of(init.proc, tree) != procfs.path_of(init.proc, target):
         raise Error(f"{step.destination} changed while the mount was made")
@@ -42,7 +42,7 @@ def mount_classic(init: Init, step: MountClassic) -> None:
 
 
 def mount_on(init: Init, target: int, source: str | None, fstype: str | None, flags: int, data: str | None) -> None:
-    """mount(2) on a descriptor, through our own procfs since it only takes paths. Raises OSError."""
+    """Call mount(2) for a descriptor. Since it takes only paths, use the one in our own procfs. Raises OSError."""
     back = posix.open(".", O_PATH)
     posix.fchdir(init.proc)
     try:

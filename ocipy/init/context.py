@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Action = Callable[["Init", Kind], None]
 
 
-# The function that carries out each kind of step. The modules of this package fill it when they are imported.
+# The function that carries out each kind of step. The modules of this package add theirs when they are imported.
 ACTIONS: dict[type[InitStep], Callable[[Init, InitStep], None]] = {}
 
 
@@ -32,12 +32,12 @@ def carries_out(kind: type[Kind]) -> Callable[[Action[Kind]], Action[Kind]]:
 
 
 class Descriptors:
-    """What the host opens for init; init inherits it, and closes everything else. -1: not opened, or used up.
+    """The descriptors that the host opens for init, which closes all others. -1: not opened, or already used.
 
     procfs: a private one, without /proc/sys. sysctl: one with it. rootfs: a detached copy of the root filesystem.
-    seccomp: a file with the filter. fifo, report: exec.fifo and exec.report; of exec only a pipe to report by.
-    outputs: files for the output of hooks, as "stdout" and "stderr".
-    namespaces: those to join, by kind. cgroups: the `tasks` files of the v1 hierarchies, by their names.
+    seccomp: a file with the filter. fifo, report: exec.fifo and exec.report; for exec, report is a pipe.
+    outputs: files for the output of hooks, by the names "stdout" and "stderr".
+    namespaces: those to join, by kind. cgroups: the `tasks` files of the v1 hierarchies, by hierarchy.
     mounts: detached copies of the sources of bind mounts, by the pointers of the mounts. devices: detached mounts of
     nodes, by their names. container, root: for exec, a pidfd of the container's process, and its root.
     """
@@ -82,7 +82,7 @@ class Descriptors:
 
 
 class Cover:
-    """A mount that covers masked files, or masked directories. attached: to the first of them; the rest get copies."""
+    """A mount that covers masked files, or masked directories. attached: one of them has it; the others get copies."""
 
     __slots__ = ("attached", "fd")
 
@@ -95,8 +95,8 @@ class Init:
     """The state of the process that becomes the container, from the clone to the exec.
 
     channel: to the process on the host; closed before init waits at the FIFO.
-    proc: our own directory in a procfs that is also ours; files of /proc/self are opened relative to it. -1 until
-    become_init, and in exec until the host has passed it.
+    proc: our own directory in the private procfs, from which we open files of /proc/self. -1 until become_init, and in
+    exec until the host has sent it.
     rootfs: an O_PATH descriptor of the container's root, -1 until it is opened; "/" after the pivot.
     cgroup_paths: the container's cgroups on the host, by hierarchy name, "" for v2.
     root_path: the root's path in our mount namespace before the pivot, "" for "/".
@@ -105,11 +105,11 @@ class Init:
     file_cover, directory_cover: what covers masked paths; None until it is made.
     state: the container's state as hooks receive it, with the pid inside the pid namespace.
     preserved: how many descriptors from 3 upwards belong to the payload.
-    report_fd: exec.report, once start was called; -1 before.
-    onlooker: passes on the steps, each when it is due; None without --trace and --debug.
+    report_fd: exec.report, once start has been called; -1 before.
+    onlooker: yields each step when it is due, and so sees it; None without --trace and --debug.
     seccomp_program: BPF, received from the host early. seccomp_load: the step among steps that loads it.
     cwd_entered: whether the working directory was entered and checked before the ids changed.
-    steps: of the whole lane; none if each is to be taken by itself, for an onlooker.
+    steps: the whole lane, whose end C may then carry out; empty if an onlooker must see each step.
     environment, command, limits: set by steps, used by the last one. limits: (resource, soft, hard) of prlimit(2).
     """
 

@@ -33,7 +33,7 @@ CHUNK = 1 << 20
 
 
 def copy_content(target: int, tree: int, data: Sequence[str]) -> None:
-    """tmpcopyup: fill the tmpfs with the directory's content, and keep its owner unless the options give one."""
+    """Copy the directory's content into the tmpfs (tmpcopyup), and its owner too unless the options give one."""
     source = posix.open(".", O_RDONLY | O_DIRECTORY, dir_fd=target)
     below = posix.open(".", O_RDONLY | O_DIRECTORY, dir_fd=tree)
     try:
@@ -82,7 +82,7 @@ def _copy_directory(source: int, target: int, name: str, depth: int) -> None:
 
 
 def _copy_file(source: int, target: int, name: str) -> None:
-    # O_NONBLOCK: it may have become a FIFO since fstat.
+    # O_NONBLOCK: it may have become a FIFO since copy_tree looked.
     below = posix.open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, dir_fd=source)
     try:
         if posix.stat(below).st_mode & S_IFMT != S_IFREG:
@@ -115,7 +115,7 @@ def _copy_metadata(source: int, target: int) -> None:
         try:
             posix.setxattr(target, name, posix.getxattr(source, name))
         except OSError as error:
-            # The kernel reserves some, and tmpfs does not support every kind.
+            # The kernel reserves some attributes, and tmpfs does not support every kind.
             if error.errno not in (errno.EOPNOTSUPP, errno.EPERM):
                 raise
     posix.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))

@@ -1,6 +1,7 @@
-"""The steps that fill /dev: nodes by mknod(2), or bind mounts of the host's where mknod is refused, and symlinks.
+"""The steps that fill /dev: make nodes by mknod(2), or bind the host's if that is refused, and make symlinks.
 
-All by descriptors inside the root: in an image, /dev may be a symlink to anywhere (CVE-2026-41579, CVE-2026-47766).
+Everything goes by descriptors inside the root: an image's /dev may be a symlink to anywhere (CVE-2026-41579,
+CVE-2026-47766).
 """
 
 from __future__ import annotations
@@ -47,10 +48,11 @@ LINKS = (
 
 @carries_out(Device)
 def device(init: Init, step: Device) -> None:
-    """Make one node. An existing file must be that device and is left unchanged (spec: MUST generate an error).
+    """Make one node, or bind one. An existing file must be that device, and stays unchanged (config-linux.md, Devices).
 
-    name: of the descriptor of a node that the host made for this; "" if it made none: then bind binds the host's own.
-    asked: the config gives a mode or an owner; warn if the host's own node has another.
+    name: key in Descriptors.devices of the node that the host made for this, "" if it made none. bind: if there is no
+    such node, bind the host's own instead of making one. asked: the config gives a mode or an owner; warn if the host's
+    own node has a different one.
     """
     parent, last = paths.make_parent(init.rootfs, step.path)
     made = init.fds.devices.pop(step.name, -1) if step.name else -1
@@ -113,7 +115,7 @@ def _open_own(path: str, kind: str, number: tuple[int, int]) -> int:
 
 
 def _compare(init: Init, tree: int, path: str, mode: int, owner: tuple[int, int]) -> None:
-    """Warn where the host's node differs from the config. runc and crun bind it without a word."""
+    """Warn where the host's node differs from the config. runc and crun bind it without a warning."""
     status = posix.stat(tree)
     if status.st_mode & 0o7777 != mode:
         init.warn(f"{path} is bound from the host, where its mode is {status.st_mode & 0o7777:04o}, not {mode:04o}")
@@ -123,7 +125,7 @@ def _compare(init: Init, tree: int, path: str, mode: int, owner: tuple[int, int]
 
 
 def _bind_node(parent: int, name: str, path: str, kind: str, number: tuple[int, int], source: int) -> None:
-    """Bind a node, a detached mount, on an empty file, which may exist from an earlier create."""
+    """Bind a node, given as a detached mount, onto an empty file, which an earlier create may have left."""
     try:
         posix.close(posix.open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o644, dir_fd=parent))
     except FileExistsError:
@@ -147,8 +149,8 @@ def existing_device(init: Init, step: ExistingDevice) -> None:
     except OSError:
         found = False
     if not found:
-        device = describe(step.kind, (step.major, step.minor))
-        init.warn(f"{step.path}: /dev is bound from the host, where this is not the device {device}")
+        wanted = describe(step.kind, (step.major, step.minor))
+        init.warn(f"{step.path}: /dev is bound from the host, where this is not the device {wanted}")
 
 
 def _is_device(fd: int, kind: str, number: tuple[int, int]) -> bool:
@@ -165,7 +167,7 @@ def describe(kind: str, number: tuple[int, int]) -> str:
 
 @carries_out(DeviceLinks)
 def device_links(init: Init, step: DeviceLinks) -> None:
-    """Make the symlinks in /dev whose targets exist after the mounts, and always the container's own ptmx."""
+    """Make the symlinks in /dev whose targets exist after the mounts, and in any case the container's own ptmx."""
     dev = paths.make_directory(init.rootfs, "dev")
     if _exists(init, "proc/self/fd"):
         for name, target in LINKS:
@@ -193,7 +195,7 @@ def _link(dev: int, name: str, target: str) -> None:
 
 
 def _make_ptmx(dev: int) -> None:
-    """A host node would open the host's terminals (config-linux.md, Default Devices)."""
+    """Replace any node, which would open the host's terminals (config-linux.md, Default Devices)."""
     try:
         if posix.readlink("ptmx", dir_fd=dev) == "pts/ptmx":
             return

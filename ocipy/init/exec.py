@@ -1,9 +1,9 @@
 """exec: the process that joins a running container and executes the command.
 
 It enters the container's namespaces and forks once, because a pid namespace only takes effect for children (setns(2)).
-Processes in the container see only the child, which has left the host by then. Those with CAP_SYS_PTRACE can look at
-everything the child holds if the container has no user namespace: its root and working directory are the container's,
-and no descriptor leads to a file of the host (ARCHITECTURE.md, Another process: exec).
+Processes in the container see only the child, which has left the host by then. If the container has no user namespace,
+those with CAP_SYS_PTRACE can inspect everything that the child holds. So its root and working directory are the
+container's, and no descriptor leads to a file on the host (ARCHITECTURE.md, Another process: exec).
 """
 
 from __future__ import annotations
@@ -49,20 +49,20 @@ FILES = {
     "user": "user",
     "uts": "uts",
 }
-# A container's process that is exiting closes its pid namespace before its exit becomes visible.
+# When a container's first process exits, its pid namespace closes before the exit becomes visible. Wait this long.
 CONTAINER_END_PATIENCE_MS = 1000
 
 
 def run_joining(plan: Plan, init: Init, kinds: Sequence[str], chroot: bool, drop_groups: bool, pid: int) -> NoReturn:
     """Join, fork if a pid namespace is among the kinds, and carry out the init lane.
 
-    chroot: the container's root is not the root of a new mount namespace. pid: of the container's process, in /proc;
-    init.fds has its pidfd. drop_groups: as for run_stage.
+    chroot: the container's root is not the root of its mount namespace. pid: of the container's process, in /proc;
+    init.fds has its pidfd. drop_groups: see run_stage.
     """
     try:
         close_others(init)
         wait_for_host(init, "joined")
-        # Before the first setns: processes in the container's pid namespace can look at us (CVE-2016-9962).
+        # Before the first setns: processes in the container's pid namespace could inspect us (CVE-2016-9962).
         _kernel.prctl(PR_SET_DUMPABLE, 0)
         if drop_groups:
             leave_groups()
@@ -74,7 +74,7 @@ def run_joining(plan: Plan, init: Init, kinds: Sequence[str], chroot: bool, drop
             init.fds.root = -1
         if "user" in kinds:
             take_root_ids()
-        # The kernel clears it if the join, or new ids, changed the capabilities (prctl(2)).
+        # Again: the kernel resets this if the join, or new ids, changed the capabilities (prctl(2)).
         _kernel.prctl(PR_SET_DUMPABLE, 0)
         child = _fork(container) if "pid" in kinds else 0
         if child:
@@ -89,18 +89,18 @@ def run_joining(plan: Plan, init: Init, kinds: Sequence[str], chroot: bool, drop
 
 
 def _enter_root(root: int) -> None:
-    """Before the fork: the child's root must not lead to the host's."""
+    """Enter the container's root, before the fork: the child's root must not lead to the host."""
     posix.fchdir(root)
     posix.chroot(".")
     posix.close(root)
 
 
 def _join(container: int, kinds: Sequence[str], pid: int) -> None:
-    """Join all at once by the pidfd (Linux 5.8), or one by one on older kernels and where a namespace belongs to
-    another user namespace than the container's.
+    """Join all at once by the pidfd (Linux 5.8), or one by one: on older kernels, and if one of them is owned by a user
+    namespace other than the container's.
 
-    Until now the runtime found the container's namespaces, root and cgroup by the process's number. The process is
-    alive, so the number was never reused; otherwise the command could run in some other process's namespaces.
+    The runtime has found the container's namespaces, root and cgroup by the process's pid. Check that the process is
+    still alive, so that its pid was not reused: the command must not run in some other process's namespaces.
     """
     if _kernel.poll([(container, POLLIN)], 0):
         raise _not_running()
@@ -115,7 +115,7 @@ def _join(container: int, kinds: Sequence[str], pid: int) -> None:
             raise caused_by(error, "cannot join the container's namespaces") from None
         opened = [(kind, "/linux/namespaces", _open(kind, pid)) for kind in kinds]
         if _kernel.poll([(container, POLLIN)], 0):
-            # What was opened by number may belong to another process.
+            # What was opened by pid may belong to another process.
             raise _not_running() from None
         join(opened)
         for _, _, fd in opened:
@@ -150,7 +150,7 @@ def _not_running() -> Error:
 
 @carries_out(ExecRoot)
 def exec_root(init: Init, step: ExecRoot) -> None:
-    """Open the container's root, which is our root since the join."""
+    """Open the container's root, which has been our root since the join."""
     init.rootfs = posix.open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)
 
 

@@ -1,7 +1,7 @@
 """Running hooks: for both lanes, and for start and delete.
 
 A hook is someone else's program that runs with our privileges. It gets the state on standard input and its own
-environment, is alone in a session and process group, and inherits no other descriptor. Its input and output are
+environment, runs in its own session and process group, and inherits no other descriptor. Its input and output are
 files in memory, not pipes: a hook that does not read, closes its end, or leaves a child behind with its output
 open, blocks nobody.
 """
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from ocipy.init.context import Init
 
 SHOWN_OUTPUT = 4096  # bytes at the end of a failing hook's output
-# A hook's output stays in memory until the hook exits. Beyond this size it is discarded from time to time.
+# A hook's output stays in memory until the hook exits. Whenever it exceeds this size, it is discarded.
 KEPT_OUTPUT = 16 * 1024 * 1024
 HOOK_GLANCE_MS = 1000
 MAX_FD = (1 << 32) - 1
 
 
 class GivenUp(Error):
-    """The hook did not exit by itself: something else made it pointless."""
+    """The hook was killed because something else made it pointless."""
 
     __slots__ = ()
 
@@ -49,9 +49,10 @@ class GivenUp(Error):
 def hook(init: Init, step: ContainerHook) -> None:
     """Run a createContainer or startContainer hook. filter: flags and optional for its seccomp filter. Raises Error.
 
-    A createContainer hook is found by the host's paths and runs in the root of the future container. Unless the config
-    gives it an environment, that is empty: with the process's, the image would control a program of the host
-    (CVE-2024-0132, CVE-2025-23266). A startContainer hook is a program of the container, and gets its environment.
+    A createContainer hook is a program of the host: we look it up by the host's paths, and run it in the future
+    container's root directory. Its environment is empty unless the config gives one: that of the process would let the
+    image control a program of the host (CVE-2024-0132, CVE-2025-23266). A startContainer hook is a program of the
+    container, and gets the container's environment.
     """
     state = dict(init.state)
     state["pid"] = posix.getpid()
@@ -86,10 +87,10 @@ def run_hook(
     """Run one hook until it exits.
 
     state: its standard input. directory: where it runs, a path or a descriptor; "" for the current one.
-    default_env: its environment if env is None. timeout: seconds, None for no limit; then it is killed, with its
-    process group. give_up: descriptors; the hook is also killed once one is readable (-1 is ignored). filter: what
-    seccomp.load gets before the hook is executed. outputs: its standard output and error, -1 to capture it. Raises
-    Error with the hook's pointer, and the end of its output as the hint; GivenUp.
+    default_env: its environment if env is None. timeout: seconds after which it is killed, with its process group;
+    None for no limit. give_up: descriptors; the hook is also killed once one is readable (-1 is ignored). filter:
+    arguments of load_filter, called right before the exec. outputs: its standard output and error, -1 to capture it.
+    Raises Error with the hook's pointer, and the end of its output as the hint; or GivenUp.
     """
     argv = [text.encode() for text in args] if args else [path.encode()]
     environment = dict(default_env) if env is None else parse_environment(env)
@@ -138,7 +139,7 @@ def _become_hook(
     writer: int,
     filter: tuple[bytes, int, bool] | None,
 ) -> NoReturn:
-    """Run in the child. A failure is written to the pipe as stage and errno; the exec closes the pipe."""
+    """Execute the hook, in the child. A failure is written to the pipe as stage and errno; the exec closes it."""
     stage = b"start"
     try:
         posix.setsid()
@@ -152,7 +153,7 @@ def _become_hook(
             posix.dup2(writer, 3, False)
             writer = 3
         _kernel.close_range(4, MAX_FD, 0)
-        # The umask 0 is for making mounts and devices; a program does not expect it.
+        # Init's umask of 0 is for making mounts and devices; a program does not expect it.
         umask = posix.umask(0o022)
         if umask:
             posix.umask(umask)
@@ -169,7 +170,7 @@ def _become_hook(
 
 
 def _end_of(pid: int, pidfd: int, output: int, timeout: int | None, give_up: Sequence[int]) -> tuple[bool, int]:
-    """Return (whether it exited in time, its wait status). Kill it if not, or if given up. Raises GivenUp."""
+    """Return (whether it exited in time, its wait status). Kill it if it does not, or if we give up. Raises GivenUp."""
     in_time = False
     try:
         in_time = _wait(pidfd, output, timeout, give_up)
@@ -197,7 +198,7 @@ def _wait(pidfd: int, output: int, timeout: int | None, give_up: Sequence[int]) 
             return True
         if ready:
             raise GivenUp("a hook was killed before it exited")
-        # In blocks of 512 bytes: discarded output is a hole.
+        # The blocks in use, of 512 bytes each: discarded output leaves a hole.
         if posix.stat(output).st_blocks * 512 > KEPT_OUTPUT:
             posix.ftruncate(output, 0)
 

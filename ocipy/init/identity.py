@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @carries_out(BecomeRoot)
 def become_root(init: Init, step: BecomeRoot) -> None:
-    """Take the ids 0 of the user namespace, or the process's ids if 0 is not mapped.
+    """Become uid 0 and gid 0 of the user namespace, or take the process's ids if 0 is not mapped.
 
     Files made during setup get a mapped owner, and the caller's groups grant no access.
     """
@@ -48,17 +48,17 @@ def become_root(init: Init, step: BecomeRoot) -> None:
         if error.errno != errno.EINVAL:
             raise
         _set_uid(step.uid)
-    # The kernel clears both whenever the ids change (prctl(2)). If the parent died meanwhile, the next wait ends us.
+    # The kernel resets both when the ids change (prctl(2)). If the runtime has died meanwhile, our next wait shows it.
     _kernel.prctl(PR_SET_DUMPABLE, 0)
     _kernel.prctl(PR_SET_PDEATHSIG, SIGKILL)
 
 
 @carries_out(StdioOwner)
 def stdio_owner(init: Init, step: StdioOwner) -> None:
-    """Let the user reopen /dev/stdout and the like: give it the pipes, sockets and files among the standard streams.
+    """Make the user own the pipes, sockets and files among the standard streams, to let it reopen /dev/stdout etc.
 
-    Not devices: /dev/null and the caller's terminal are the host's, and our own terminal has its owner. Not files
-    opened read-only either: their owner could open them for writing.
+    Not devices: /dev/null and the caller's terminal are the host's, and our own terminal has an owner. Nor files opened
+    read-only: their owner could open them for writing.
     """
     for fd in (0, 1, 2):
         try:
@@ -80,7 +80,7 @@ def stdio_owner(init: Init, step: StdioOwner) -> None:
 
 def _is_writable(fd: int) -> bool:
     try:
-        posix.write(fd, b"")  # writes nothing, but fails with EBADF on a descriptor opened for reading
+        posix.write(fd, b"")  # writes nothing, but fails with EBADF on a descriptor opened only for reading
     except OSError:
         return False
     return True
@@ -105,7 +105,7 @@ def groups(init: Init, step: Groups) -> None:
 
 @carries_out(GidUid)
 def gid_uid(init: Init, step: GidUid) -> None:
-    """Set the real, effective and saved group and then user of the process."""
+    """Set the real, effective and saved group ids of the process, then its user ids."""
     _set_gid(step.gid)
     _set_uid(step.uid)
 

@@ -13,8 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.init.context import Init
 
-# keyctl_setperm(3): the right to search it, for the possessor's user, and for all others if that user belongs to a
-# user namespace and does not own the keyring.
+# keyctl_setperm(3): permission to search the keyring, for the user who owns it, and for all others: in a new user
+# namespace the container's user does not own it.
 KEY_USR_SEARCH = 0x80000
 KEY_OTH_SEARCH = 0x8
 KEY_LABEL = "attr/keycreate"
@@ -30,7 +30,7 @@ def keyring(init: Init, step: Keyring) -> None:
         # type;uid;gid;permissions;description (keyctl_describe(3))
         permissions = int(_kernel.keyctl_describe(key).split(";")[3], 16)
         searched = permissions | (KEY_OTH_SEARCH if step.in_user_namespace else KEY_USR_SEARCH)
-        # A process that joins later may not own the keyring, and then cannot set permissions that are already set.
+        # A process that joins later may not own the keyring, and then could not even set what is already set.
         if searched != permissions:
             _kernel.keyctl_setperm(key, searched)
     except OSError as error:
@@ -39,7 +39,7 @@ def keyring(init: Init, step: Keyring) -> None:
             return
         hint = ""
         if error.errno == errno.EDQUOT:
-            hint = "the quota of keys is used up: /proc/sys/kernel/keys"
+            hint = "the quota on keys is used up: /proc/sys/kernel/keys"
         elif error.errno in (errno.EPERM, errno.EACCES):
             hint = "if a filter around the runtime denies keyctl, use --no-new-keyring"
         raise caused_by(error, "cannot join a session keyring", hint=hint) from None

@@ -1,7 +1,7 @@
 """The init lane: from the clone to the exec, step by step.
 
-load_modules imports every module that a plan needs before the clone. After become_init nothing is imported. Each action
-may raise Error or OSError; both get the pointer of their step and are reported to the host.
+load_modules imports every module that a plan needs before the clone. After become_init nothing is imported. An action
+may raise Error or OSError: become_init adds the step's pointer to either, and reports it to the host.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 
 @carries_out(TellHost)
 def tell(init: Init, step: TellHost) -> None:
-    """Let the host lane, which waits for this barrier, continue."""
+    """Let the host lane, which waits at this barrier, continue."""
     init.channel.send(step.barrier)
 
 
 @carries_out(WaitForHost)
 def wait(init: Init, step: WaitForHost) -> None:
-    """Wait for the host lane. If it ends, so do we: nobody is left to report to."""
+    """Wait until the host lane reaches this barrier. Exit if the runtime has exited: nobody is left to report to."""
     try:
         received, _, _ = init.channel.receive()
     except Closed:
         posix._exit(1)
     if received != step.barrier:
-        raise Error(f"the runtime said {received} instead of {step.barrier}")
+        raise Error(f"the runtime sent {received} instead of {step.barrier}")
 
 
 @carries_out(TakeProcfs)
@@ -51,18 +51,18 @@ def take_procfs(init: Init, step: TakeProcfs) -> None:
 
 
 def take_descriptor(init: Init, kind: str) -> int:
-    """Wait for the host's message of this kind, and return its descriptor. If the host ends, so do we. Raises Error."""
+    """Wait for a message of this kind; return its descriptor. Exit if the runtime has exited. Raises Error."""
     try:
         received, _, fds = init.channel.receive(max_fds=1)
     except Closed:
         posix._exit(1)
     if received != kind or not fds:
-        raise Error(f"the runtime said {received} instead of {kind}")
+        raise Error(f"the runtime sent {received} instead of {kind}")
     return fds[0]
 
 
 def use_procfs(init: Init, fd: int) -> None:
-    """Keep our own directory of a procfs and close the rest. fd: that directory, or the root."""
+    """Keep our own directory in a procfs. fd: that directory, or the procfs's root, which is closed."""
     if procfs.is_root(fd):
         init.proc = procfs.open_own(fd)
         posix.close(fd)
@@ -72,9 +72,9 @@ def use_procfs(init: Init, fd: int) -> None:
 
 @carries_out(Undumpable)
 def undumpable(init: Init, step: Undumpable) -> None:
-    """No core dump, no ptrace, no access to /proc/PID/exe, fd and mem from our namespaces (CVE-2016-9962).
+    """Forbid core dumps, ptrace, and access to our /proc/PID/exe, fd and mem from our namespaces (CVE-2016-9962).
 
-    Not earlier: in a user namespace the id maps can only be written while we are dumpable (proc(5)).
+    This must follow the id maps, which can only be written while we are dumpable (proc(5)).
     """
     _kernel.prctl(PR_SET_DUMPABLE, 0)
 
@@ -82,7 +82,7 @@ def undumpable(init: Init, step: Undumpable) -> None:
 def load_modules(steps: Sequence[Step], package: str, actions: Container[type[Step]]) -> None:
     """Import only the modules that carry out these steps: imports dominate the cost of a start.
 
-    plan/uts.py has the kinds of steps that init/uts.py and host/uts.py carry out. actions: known so far, by kind.
+    For example, init/uts.py carries out the kinds of steps in plan/uts.py. actions: those known so far, by kind.
     """
     for step in steps:
         kind = type(step)
@@ -108,7 +108,8 @@ def become_init(plan: Plan, init: Init) -> NoReturn:
         for step in plan.init if init.onlooker is None else init.onlooker.init_lane(plan.init):
             ACTIONS[type(step)](init, step)
     except BaseException as error:
-        report(init, error, *(("become_init", "") if step is None else (step.title, step.pointer)))
+        name, pointer = ("become_init", "") if step is None else (step.title, step.pointer)
+        report(init, error, name, pointer)
     posix._exit(1)
 
 
@@ -131,7 +132,7 @@ def seal_imports() -> None:
 
 
 def report(init: Init, error: BaseException, step: str, pointer: str) -> NoReturn:
-    """Send a step's error to create, or to start once the FIFO is open, and exit."""
+    """Report a step's error to create, or to start once that has been called, and exit."""
     if isinstance(error, Error):
         failure = error
         failure.pointer = failure.pointer or pointer

@@ -1,7 +1,7 @@
 """What init looks up in the container's files: the command (process.args) in PATH, and the user's home in passwd.
 
-Both belong to the image and are hostile. passwd(5) is read without libc, which would load libraries of the image
-(CVE-2019-14271), and without ever blocking.
+Both belong to the image and are hostile. passwd(5) is read without libc, which would load the image's libraries
+(CVE-2019-14271), and in a way that never blocks.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _check(path: bytes) -> tuple[str, str]:
         return PERMISSION_DENIED, f"its mode, {mode & 0o7777:04o}, has no execute bit"
     return (
         PERMISSION_DENIED,
-        f"its mode, {mode & 0o7777:04o}, keeps process.user out, or its filesystem is mounted noexec",
+        f"its mode, {mode & 0o7777:04o}, does not let process.user execute it, or its filesystem is mounted noexec",
     )
 
 
@@ -73,7 +73,7 @@ def _text(path: bytes) -> str:
 
 
 def to_bytes(text: str) -> bytes:
-    """Encode as the kernel takes it: arguments of exec need not be UTF-8."""
+    """Encode text for the kernel: arguments of exec need not be UTF-8."""
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -84,13 +84,13 @@ def reason(error: OSError) -> str:
 
 
 def quote(name: bytes) -> str:
-    """Quote, so that nothing inside ends the quotes or the line."""
+    """Quote a name, so that nothing in it can end the quotes or the line."""
     text = name.decode("utf-8", "replace").replace("\\", "\\\\").replace('"', '\\"')
     return '"' + "".join(character if character.isprintable() else "?" for character in text) + '"'
 
 
 def home_directory(init: Init, uid: int) -> bytes:
-    """Return this user's home from the container's /etc/passwd, b"/" if it has none."""
+    """Return this user's home from the container's /etc/passwd, b"/" if none is there."""
     return find_home(_read_passwd(init), uid) or b"/"
 
 
@@ -112,7 +112,7 @@ def _read_passwd(init: Init) -> bytes:
     except OSError:
         return b""
     try:
-        # Check before opening: opening a device or a FIFO has side effects or may block for ever.
+        # Check before opening: opening a device or a FIFO has side effects or may block forever.
         if posix.fstat(handle).st_mode & S_IFMT != S_IFREG:
             return b""
         fd = procfs.reopen(init.proc, handle, O_RDONLY | O_NONBLOCK | O_NOCTTY)

@@ -1,7 +1,7 @@
 """process.apparmorProfile and process.selinuxLabel: written to /proc/self/attr on our own procfs, for the next exec.
 
-Through the container's /proc a write could end up in another file (CVE-2019-16884, CVE-2025-52881). What was written
-is read back.
+Through the container's /proc, a write could end up in another file (CVE-2019-16884, CVE-2025-52881). We read back what
+we wrote.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SHARED = "attr/exec"
 
 @carries_out(Apparmor)
 def apparmor(init: Init, step: Apparmor) -> None:
-    """Confine the command by this profile. Raises Error if it is not loaded."""
+    """Confine the command with this profile. Raises Error if it is not loaded."""
     path = APPARMOR
     with reported_as(
         f"cannot apply the AppArmor profile {step.profile}",
@@ -34,7 +34,7 @@ def apparmor(init: Init, step: Apparmor) -> None:
         except FileNotFoundError:
             path = SHARED
             procfs.write(init.proc, path, b"exec " + step.profile.encode())
-    # "NAME (MODE)". The kernel reports namespaces and stacked profiles in another form than they were written in.
+    # "NAME (MODE)". The kernel reports namespaces and stacked profiles in a different form from what we wrote.
     told = procfs.read(init.proc, path).rstrip(b"\n\0").split(b" (")[0].decode("utf-8", "replace")
     if told != step.profile and not (told and (":" in step.profile or "//&" in told)):
         raise Error(f"the AppArmor profile {step.profile} was not applied: the kernel reports {told or 'nothing'}")

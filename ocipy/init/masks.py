@@ -27,14 +27,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.init.context import Init
 
-# One block and one inode, for the root: a tmpfs costs memory for each one it may have.
+# One block and one inode, for the root directory: a tmpfs costs memory for each one that it may have.
 EMPTY_DATA = ("nr_blocks=1", "nr_inodes=1", "mode=555")
-NOT_MAPPED = {errno.EACCES: "the owner or group of a directory above it is not mapped: map them, or omit the path"}
+NOT_MAPPED = {errno.EACCES: "the owner or group of a directory above it is not mapped: map it, or omit the path"}
 
 
 @carries_out(TakeNull)
 def take_null(init: Init, step: TakeNull) -> None:
-    """Take a detached, read-only mount of the host's /dev/null, after verifying its type and number."""
+    """Make a detached, read-only mount of the host's /dev/null. Verify its type and device number."""
     with reported_as("cannot clone the host's /dev/null, which covers masked files"):
         tree = _kernel.open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE | AT_SYMLINK_NOFOLLOW)
     if not is_null(tree):
@@ -46,12 +46,12 @@ def take_null(init: Init, step: TakeNull) -> None:
 
 @carries_out(ReadonlyPath)
 def readonly_path(init: Init, step: ReadonlyPath) -> None:
-    """Bind the path on itself, read-only, keeping its other flags. Skip a missing path."""
+    """Bind the path onto itself, read-only, keeping its other flags. Skip a missing path."""
     target = _open(init, step.path)
     if target < 0:
         return
     if same_place(target, init.rootfs):
-        # A mount on "/" would not be visible by any path: they start at our root, below it (path_resolution(7)).
+        # A mount on "/" would be out of reach: paths start at our root, which lies below it (path_resolution(7)).
         posix.close(target)
         root_readonly(init, RootReadonly())
         return
@@ -63,7 +63,7 @@ def readonly_path(init: Init, step: ReadonlyPath) -> None:
 
 @carries_out(Mask)
 def mask(init: Init, step: Mask) -> None:
-    """Cover a file with /dev/null, a directory with an empty directory. Skip a missing path."""
+    """Cover a file with /dev/null, or a directory with an empty one. Skip a missing path."""
     target = _open(init, step.path)
     if target < 0:
         return
@@ -80,8 +80,10 @@ def mask(init: Init, step: Mask) -> None:
 
 
 def _open(init: Init, path: str) -> int:
-    """Return -1 if the path does not exist. Root of a user namespace cannot search directories whose owner or group
-    is not mapped (user_namespaces(7)), but the process may, as the owner or through its groups. Such paths are refused.
+    """Open the path, or return -1 if it does not exist.
+
+    Raises Error if we may not search a directory above it. Root of a user namespace may not if its owner or group is
+    not mapped (user_namespaces(7)), but the process might, as its owner or through its groups.
     """
     with reported_as(f"cannot cover {path}", hint=NOT_MAPPED):
         try:
@@ -91,7 +93,7 @@ def _open(init: Init, path: str) -> int:
 
 
 def _attach_cover(cover: Cover, target: int) -> None:
-    """Attach the mount itself the first time and copies of it later: one filesystem serves them all."""
+    """Attach the mount itself the first time, and copies of it later: one filesystem serves them all."""
     if not cover.attached:
         cover.attached = True
         attach(cover.fd, target)

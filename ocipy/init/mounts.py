@@ -1,7 +1,7 @@
 """The steps that mount: each mount is made detached, gets its attributes, and is attached to the target's descriptor.
 
-So a read-only mount is never writable and a nosuid one never lacks nosuid, and no path is walked twice
-(open_tree(2), fsopen(2), mount_setattr(2), move_mount(2)). Targets are opened, or made, inside the container's root.
+So a read-only mount is never writable, not even briefly, and no path is walked twice (open_tree(2), fsopen(2),
+mount_setattr(2), move_mount(2)). Targets are opened, or made, inside the container's root.
 """
 
 from __future__ import annotations
@@ -50,23 +50,23 @@ if TYPE_CHECKING:
 
     from ocipy.init.context import Init
 
-# What an errno means for a new filesystem that reports no message.
+# What an errno means when a new filesystem gives no message.
 MOUNT_CAUSES = {
     errno.EINVAL: "an option is missing or conflicts with another; the kernel's log (dmesg) may name it",
     errno.ENODEV: "this kernel does not have this filesystem; /proc/filesystems lists those it has",
     errno.ENOENT: "the source, or a file that an option names, is missing",
-    errno.EPERM: "a user namespace may mount only some filesystems, and proc and sysfs only if its own are uncovered",
+    errno.EPERM: "a user namespace may mount only some filesystems, and proc and sysfs only if it sees one uncovered",
 }
 NO_SOURCE = "the source does not exist on the host; create it or remove the mount"
-# What an errno means for a bind mount of one mount, and of a tree.
+# What an errno means when we copy one mount, and a tree of mounts.
 NO_MOUNT = {
     errno.ENOENT: NO_SOURCE,
-    errno.EINVAL: "a user namespace may not uncover what is below the mounts in it, or it is unbindable; try rbind",
+    errno.EINVAL: "a user namespace must bind the mounts in it as well (try rbind), or the source is unbindable",
 }
 NO_TREE = {errno.ENOENT: NO_SOURCE, errno.EINVAL: "the source is an unbindable mount"}
 BUSY_TRIES = 5
 BUSY_PAUSE = 0.1
-# The attributes of a mount that offers nothing but what can be read.
+# The attributes of a mount that can only be read.
 HARMLESS = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
 
 
@@ -85,7 +85,7 @@ def mount(init: Init, step: Mount) -> None:
     if step.copy_up:
         copy_content(target, tree, data)
     if relabel:
-        # An mqueue's superblock is shared by its IPC namespace, so it takes no context. Its root can be labelled.
+        # An IPC namespace has only one mqueue superblock, which takes no context. But its root can be labelled.
         _set_label(tree, relabel)
     finish(init, step, tree, target, step.late)
 
@@ -113,9 +113,9 @@ def open_source(source: str, destination: str, recursive: bool, nofollow: bool) 
 
 
 def set_attributes(tree: int, attr_set: int, attr_clear: int, attr_implicit: int, destination: str) -> None:
-    """Set the attributes of a mount. Implied ones are kept if they are locked (mount_namespaces(7)).
+    """Set and clear attributes of a mount. Raises Error if one of them is locked, or OSError.
 
-    Raises Error if a requested one is locked, OSError.
+    attr_implicit: also to clear, unless they are locked (mount_namespaces(7)).
     """
     if not (attr_set or attr_clear or attr_implicit):
         return
@@ -134,7 +134,7 @@ def set_attributes(tree: int, attr_set: int, attr_clear: int, attr_implicit: int
 
 @carries_out(CopySymlink)
 def copy_symlink(init: Init, step: CopySymlink) -> None:
-    """Make a copy of the host's symlink instead of a mount (crun's copy-symlink); bind anything else."""
+    """Copy the host's symlink instead of mounting anything (crun's copy-symlink). Bind anything but a symlink."""
     try:
         link = posix.readlink(step.source)
     except OSError:
@@ -156,7 +156,7 @@ def copy_symlink(init: Init, step: CopySymlink) -> None:
 
 @carries_out(RemountReadonly)
 def remount_readonly(init: Init, step: RemountReadonly) -> None:
-    """Make a mount read-only that earlier steps needed writable. The descriptor cannot have moved."""
+    """Make a mount read-only that earlier steps needed writable. Its descriptor was kept, so this is the same mount."""
     tree = init.late_mounts.pop(step.pointer)
     for left in range(BUSY_TRIES - 1, -1, -1):
         try:
@@ -200,7 +200,7 @@ def _cause(context: int, error: OSError) -> str:
 
 
 def _messages(context: int) -> str:
-    """Return the filesystem's message, as fsopen(2) gives it: "e tmpfs: Bad value for 'size'"."""
+    """Return the filesystem's message without its level (fsopen(2)): "e tmpfs: Bad value" without "e "."""
     try:
         return posix.read(context, 1024).decode("utf-8", "replace").strip()[2:]
     except OSError:
@@ -214,7 +214,7 @@ def cannot_mount(fstype: str, destination: str, error: OSError) -> Error:
 
 
 def _host_sysfs() -> int:
-    """Return the host's /sys, to replace a new one, which needs a network namespace owned by the user namespace.
+    """Return a copy of the host's /sys: only the user namespace that owns the network namespace may make a new sysfs.
 
     Everything in it is read-only, including the cgroups mounted below (CVE-2023-25809).
     """
@@ -256,14 +256,14 @@ def _target_hint(error: OSError) -> str:
     if error.errno == errno.ELOOP:
         return "the image has a symlink there that points to itself, or into /proc"
     if error.errno == errno.EACCES:
-        return "the container's root has no permission for that directory; see linux.uidMappings"
+        return "root in the container may not access that directory; see linux.uidMappings"
     return ""
 
 
 def _check_target(init: Init, target: int, destination: str, fstype: str, tree: int) -> None:
     """Refuse places that a symlink may have led to: the root itself, and /proc except for the allowed files there.
 
-    The root itself is a target only if the config says so; plan/mounts.py has checked that.
+    A mount on the root itself must say so: its destination is "/". plan/mounts.py has checked those.
     """
     if destination == "/":
         return
@@ -294,11 +294,11 @@ def _open_nofollow(init: Init, destination: str) -> int:
 
 
 def finish(init: Init, step: MountStep, tree: int, target: int, late: bool = False) -> None:
-    """Set the recursive attributes of a detached mount, attach it, and close both descriptors, but not tree if late."""
+    """Set the recursive attributes of a detached mount, attach it, and close the target, and the tree unless late."""
     set_recursive(tree, step.recursive_set, step.recursive_clear)
     attach(tree, target)
     if step.destination == "/":
-        # It covers the root: the old root descriptor would show what is below.
+        # It covers the root: the old root descriptor refers to what is below.
         posix.close(init.rootfs)
         init.rootfs = _kernel.openat2(tree, ".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0, 0)
     finish_attached(init, step, tree, late)
@@ -312,7 +312,7 @@ def attach(tree: int, target: int) -> None:
 
 def finish_attached(init: Init, step: MountStep, tree: int, late: bool = False) -> None:
     """Set the propagation of an attached mount and close it, or keep it for remount_readonly if late."""
-    # Only after attaching: a mount below a shared one becomes shared (mount_namespaces(7)).
+    # Only after attaching, since a mount attached below a shared one becomes shared (mount_namespaces(7)).
     for flag in step.propagation:
         recursive = AT_RECURSIVE if flag & MS_REC else 0
         _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | recursive, 0, 0, flag & ~MS_REC, -1)
@@ -329,10 +329,10 @@ def set_recursive(tree: int, attr_set: int, attr_clear: int) -> None:
 
 
 def open_new(init: Init, step: NewMount) -> tuple[int, Sequence[str]]:
-    """Call open_target for a new filesystem, and return its data too. Raises Error.
+    """Open the target for a new filesystem. Return (target, the filesystem's data). Raises Error.
 
-    A tmpfs gets the mode of the directory that it covers unless the options give one (as runc and crun do). If the
-    directory is only made here, it gets the kernel's default, 1777 (tmpfs(5)).
+    Like runc and crun, give a tmpfs the mode of the directory that it covers, unless the options give one. If the
+    directory did not exist, the tmpfs gets the kernel's default, 1777 (tmpfs(5)).
     """
     covers = step.fstype == "tmpfs" and paths.exists_below(init.rootfs, step.destination)
     target = open_target(init, step.destination, step.fstype)

@@ -1,9 +1,9 @@
 """The step of --no-pivot: move the root over "/", while the host's tree stays below it in the mount namespace.
 
-No path leads there. But a fully visible procfs or sysfs makes the kernel allow more mounts of that kind in a user
-namespace (mount_namespaces(7)), without what the config masks, and is a way out for a process that escapes the
-chroot. So each one outside the root is unmounted, or covered if the mount namespace belongs to a user namespace, which
-cannot unmount the mounts it was created with.
+No path leads there. But if a procfs or sysfs there is fully visible, a user namespace may mount another one
+(mount_namespaces(7)), without what the config masks; and it is a way out for a process that escapes the chroot. So each
+one outside the root is unmounted, or covered if the mount namespace belongs to a user namespace, which cannot unmount
+the mounts that it was created with.
 
 Mounts are identified by id. Paths are not enough: several mounts may be in one place, and the root is on "/" itself.
 """
@@ -43,7 +43,7 @@ FULL_FILESYSTEMS = (b"proc", b"sysfs")
 
 
 class MountPoint:
-    """A line of mountinfo (proc_pid_mountinfo(5)). full: a procfs or sysfs that shows its root."""
+    """A line of mountinfo (proc_pid_mountinfo(5)). full: a procfs or sysfs, from its root. cover: made by _cover."""
 
     __slots__ = ("cover", "full", "parent", "point", "shared")
 
@@ -88,7 +88,7 @@ def _mounts(init: Init) -> dict[int, MountPoint]:
 
 
 def unescape(text: bytes) -> str:
-    """Decode a path of mountinfo, where blanks and backslashes are octal."""
+    """Decode a path of mountinfo, in which blanks and backslashes are octal escapes."""
     parts = text.split(b"\\")
     out = parts[0]
     for part in parts[1:]:
@@ -124,7 +124,7 @@ def _hide(mounts: dict[int, MountPoint], number: int) -> None:
         try:
             there = _kernel.mount_id(fd, "", AT_EMPTY_PATH)
             if there in above:
-                return  # it is gone: the host has unmounted it, and we are its slave
+                return  # the mount is gone: the host has unmounted it, and ours is a slave
             if _unmount(mounts, there):
                 if there == number:
                     return
@@ -135,7 +135,7 @@ def _hide(mounts: dict[int, MountPoint], number: int) -> None:
         finally:
             posix.close(fd)
         if number in _above(mounts, there):
-            return  # as good as our own cover
+            return  # a mount on it covers it, as ours would
         what = f"cannot hide the host's {mounts[number].point}: another mount is in the way"
         raise Error(what, hint="omit --no-pivot")
 

@@ -1,4 +1,4 @@
-"""linux.namespaces: joining those with a path, unsharing the cgroup one, and what must be dropped beforehand."""
+"""linux.namespaces: join those with a path, and make or enter those that the clone could not make."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def join(namespaces: Sequence[tuple[str, str, int]]) -> None:
     """Enter namespaces given as (kind, pointer, descriptor), in the order that the kernel permits.
 
-    First all but the user namespace, with the outside privileges. Those that are refused (EPERM: their owner is a user
-    namespace in which we lack privileges) are tried again after joining the user namespace.
+    All but the user namespace come first, while we have our privileges outside. Those that are refused (EPERM: they
+    belong to a user namespace in which we have no privileges) are tried again after joining the user namespace.
     """
     user = [entry for entry in namespaces if entry[0] == "user"]
     later: list[tuple[str, str, int]] = []

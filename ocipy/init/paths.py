@@ -1,4 +1,4 @@
-"""Paths of the container, resolved by the kernel inside the container's root, used as descriptors.
+"""Paths in the container: the kernel resolves them inside the container's root, and we use the descriptors.
 
 The root filesystem is hostile: every component may be a symlink to anywhere, and may be swapped while we look
 (CVE-2021-30465, CVE-2024-45310). So no path is checked first and used later: openat2(2) opens it once, with
@@ -32,7 +32,7 @@ from ocipy.linux.files import openat2
 
 IN_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
 CHILD = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV
-MAX_SYMLINKS = 40  # as the kernel, path_resolution(7)
+MAX_SYMLINKS = 40  # the kernel's limit, path_resolution(7)
 DIRECTORY_MODE = 0o755
 FILE_MODE = 0o644
 
@@ -94,7 +94,7 @@ def make(root: int, path: str, *, directory: bool) -> int:
                 return _make_rest(parent, rest, directory)
         finally:
             posix.close(parent)
-        # Joined as text only for the kernel to resolve it again, from the root.
+        # Joining them as text is safe: the kernel resolves the result again, from the root.
         path = "/".join([link if link.startswith("/") else parent_path + "/" + link, *rest[1:]])
     raise OSError(errno.ELOOP, posix.strerror(errno.ELOOP))
 
@@ -140,7 +140,7 @@ def _make_rest(parent: int, rest: list[str], directory: bool) -> int:
 
 
 def _make_child(directory: int, name: str) -> int:
-    """Make one directory and open it. If somebody else put something there meanwhile, it must be a directory too."""
+    """Make one directory and open it. If somebody else has just put something there, it must be a directory too."""
     try:
         posix.mkdir(name, DIRECTORY_MODE, dir_fd=directory)
     except FileExistsError:
@@ -161,7 +161,7 @@ def make_plain_directory(root: int, path: str) -> int:
     """Like make_directory, but the last component must itself be a directory, not a symlink to one.
 
     For proc and sysfs, which must be where masked and readonly paths expect them (CVE-2019-19921, CVE-2023-27561).
-    Raises Error for anything else, OSError.
+    Raises Error for anything else, or OSError.
     """
     parent, name = make_parent(root, path)
     try:
@@ -171,7 +171,7 @@ def make_plain_directory(root: int, path: str) -> int:
         except FileNotFoundError:
             return _make_child(parent, name)
         except OSError as error:
-            # On a symlink, O_NOFOLLOW with O_PATH and O_DIRECTORY fails with ENOTDIR, NO_SYMLINKS with ELOOP.
+            # For a symlink, O_PATH with O_NOFOLLOW and O_DIRECTORY fails with ENOTDIR, RESOLVE_NO_SYMLINKS with ELOOP.
             if error.errno not in (errno.ENOTDIR, errno.ELOOP):
                 raise
             raise Error(f"{path} is not an ordinary directory") from None

@@ -1,9 +1,9 @@
-"""Entering a pid namespace in which others may look at us: at the very end, when we hold nothing of the host's.
+"""Enter a pid namespace in which other processes may inspect us: at the very end, when we hold nothing of the host.
 
 Processes there with CAP_SYS_PTRACE in our user namespace can follow the root, the working directory and the
 descriptors of each process (ptrace(2), proc(5)). setns(2) only affects children. So init makes the container's root
 outside, enters it, covers the paths, and only then forks. A procfs shows the pid namespace of the process that makes
-it: a short-lived child makes it, with no descriptors open and an empty root.
+it, so a short-lived child makes it, which holds nothing but a socket, and has an empty root.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from ocipy.init.context import Init
 
-# Processes in the pid namespace may stop one that enters: continue it this many times, then give up.
+# Processes in the pid namespace may stop one that enters. Continue it this many times, then give up.
 GLANCE_MS = 100
 GLANCES = 50
 
@@ -87,11 +87,11 @@ def mount_procfs(init: Init, step: MountProcfs) -> None:
 
 
 def _in_helper(namespace: int, theirs: channel.Channel, step: MountProcfs) -> NoReturn:
-    """Go where nothing leads to the host, and have a child make the filesystem there. Sends its mount, or an error."""
+    """Drop everything that leads to the host, then have a child make the filesystem. Send its mount, or an error."""
     try:
         _kernel.prctl(PR_SET_PDEATHSIG, SIGKILL)
         close_all_but(0, [namespace, theirs.fd])
-        # A ".." cannot leave an unattached mount. Files open in it keep it alive after its descriptor is closed.
+        # ".." cannot leave a detached mount. Being our root keeps it alive after its descriptor is closed.
         empty = make_filesystem("tmpfs", "tmpfs", HARMLESS, (), ("nr_blocks=1", "nr_inodes=1"), "")
         posix.fchdir(empty)
         posix.chroot(".")
@@ -107,7 +107,7 @@ def _in_helper(namespace: int, theirs: channel.Channel, step: MountProcfs) -> No
             except OSError as error:
                 raise cannot_mount("proc", step.destination, error) from None
             posix._exit(0)
-        _see_it_end(pid, pidfd)
+        _reap(pid, pidfd)
     except Error as error:
         theirs.send("error", error.to_message())
     except OSError as error:
@@ -116,8 +116,8 @@ def _in_helper(namespace: int, theirs: channel.Channel, step: MountProcfs) -> No
         posix._exit(1)
 
 
-def _see_it_end(pid: int, pidfd: int) -> None:
-    """Wait some seconds for a child that others may stop, then kill it."""
+def _reap(pid: int, pidfd: int) -> None:
+    """Wait for a child, and continue it in case others stop it. Kill it after some seconds."""
     for _ in range(GLANCES):
         if _kernel.poll([(pidfd, POLLIN)], GLANCE_MS):
             break

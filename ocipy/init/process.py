@@ -61,7 +61,7 @@ EXEC_CAUSES = {
 def reset_signals(init: Init, step: ResetSignals) -> None:
     """Set default dispositions and unblock all signals: ignored and blocked ones would survive the exec (execve(2)).
 
-    conmon ignores SIGPIPE, and so does Python. `run` in the foreground blocks all.
+    conmon ignores SIGPIPE, and so does Python. `run` in the foreground blocks all signals.
     """
     _kernel.reset_signals()
 
@@ -71,7 +71,7 @@ def heed_signals(init: Init, step: HeedSignals) -> None:
     """Let `kill` end a container that waits for start, as runc's init does.
 
     The first process of a pid namespace only receives signals that it handles, except KILL (pid_namespaces(7)). The
-    exec removes the handlers. Done now, not when it waits: a seccomp filter need not permit it.
+    exec removes the handlers. They are set up now because later a seccomp filter may not permit it.
     """
     for number in (SIGHUP, SIGINT, SIGQUIT, SIGTERM):
         _kernel.exit_on_signal(number)
@@ -92,9 +92,9 @@ def session(init: Init, step: Session) -> None:
 
 @carries_out(StdioNull)
 def stdio_null(init: Init, step: StdioNull) -> None:
-    """Replace standard streams that are the host's /dev/null by the container's: no inode of the host stays open.
+    """Replace standard streams that are the host's /dev/null with the container's, to keep no inode of the host open.
 
-    required: create has made the device. Later the container may have removed it; then the streams stay unchanged.
+    required: create has just made the device. At an exec it may be missing: then leave the streams unchanged.
     """
     streams = [fd for fd in range(3) if is_null(fd)]
     if not streams:
@@ -141,7 +141,7 @@ def make_cwd(init: Init, step: MakeCwd) -> None:
 
 @carries_out(NoNewPrivileges)
 def no_new_privileges(init: Init, step: NoNewPrivileges) -> None:
-    """PR_SET_NO_NEW_PRIVS."""
+    """Set no_new_privs (prctl(2), PR_SET_NO_NEW_PRIVS)."""
     _kernel.prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
@@ -176,8 +176,10 @@ def close_all_but(first: int, keep: Iterable[int]) -> None:
 
 
 def _close_range(first: int, last: int) -> None:
-    """Close first to last. A loaded seccomp filter may not know close_range (Linux 5.9). By then all descriptors have
-    small numbers, since init began with few and each new one took the lowest free number."""
+    """Close first to last. A loaded seccomp filter may deny close_range (Linux 5.9): then close only the small numbers.
+
+    All our descriptors have small numbers, since init began with few, and each new one took the lowest free number.
+    """
     try:
         _kernel.close_range(first, last, 0)
     except OSError:
@@ -199,7 +201,7 @@ def working_directory(init: Init, step: WorkingDirectory) -> None:
 
 @carries_out(WorkingDirectoryAgain)
 def working_directory_again(init: Init, step: WorkingDirectoryAgain) -> None:
-    """Change to it as the final user if root could not: a home of mode 0700 on NFS, where root is nobody."""
+    """Change to it as the final user if root could not, as for a home of mode 0700 on NFS, where root is nobody."""
     # Otherwise it was entered and checked before, and the filter may deny getcwd by now.
     if not init.cwd_entered:
         try:
@@ -223,7 +225,7 @@ def _cwd() -> str:
 
 
 def _check_cwd() -> None:
-    """It must be reachable from the container's root; through a leaked descriptor it is not (CVE-2024-21626)."""
+    """Check that it is inside the container's root: through a leaked descriptor it would not be (CVE-2024-21626)."""
     if not _cwd().startswith("/"):
         raise Error(
             "the working directory is outside the container's root",
@@ -236,7 +238,7 @@ def environment(init: Init, step: Environment) -> None:
     """Set the environment of the process, without any of our variables. Sets init.environment.
 
     variables: NAME=value, each name once. HOME comes from the container's passwd file if it is missing or empty.
-    listen_fds: how many descriptors are passed on by sd_listen_fds(3).
+    listen_fds: how many descriptors to announce as sd_listen_fds(3) expects.
     """
     result: dict[bytes, bytes] = {}
     for variable in step.variables:
@@ -261,7 +263,7 @@ def umask(init: Init, step: Umask) -> None:
 def command(init: Init, step: Command) -> None:
     """Find the command as execvp(3) would, in the PATH of the process, without a default. Sets init.command.
 
-    As the final user and at create time. Engines tell 126 and 127 apart by these sentences, which are runc's.
+    This runs at create, as the final user. Engines tell exit status 126 from 127 by these sentences of runc's.
     """
     init.command = find(to_bytes(step.name), init.environment.get(b"PATH", b""))
 
@@ -280,12 +282,12 @@ def execute(init: Init, step: Execute) -> None:
 
 
 def exec_refused(command: str, number: int) -> Error:
-    """The Error for an errno of execve(2). command: quoted."""
+    """Return the Error for an errno of execve(2). command: quoted."""
     hint = EXEC_CAUSES.get(number) or CAUSES.get(number, "")
     return Error(f"exec {command}: {reason(OSError(number, ''))}", hint=hint)
 
 
 @carries_out(NoProcess)
 def no_process(init: Init, step: NoProcess) -> None:
-    """start MUST generate an error if process was not set (runtime.md, Start)."""
+    """Fail: start must generate an error if process was not set (runtime.md, Start)."""
     raise Error("there is no process to run", hint="config.json had no process when the container was created")

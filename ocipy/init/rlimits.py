@@ -1,4 +1,4 @@
-"""process.rlimits: set on ourselves, or at the execve those that would restrict init itself."""
+"""process.rlimits: most are set at once, those that would restrict init itself at the execve."""
 
 from __future__ import annotations
 
@@ -16,32 +16,34 @@ if TYPE_CHECKING:
 
 @carries_out(Rlimit)
 def rlimit(init: Init, step: Rlimit) -> None:
-    """prlimit(2). 2**64 - 1 means unlimited."""
+    """Set one limit (prlimit(2)). 2**64 - 1 means unlimited."""
     set_rlimit(0, step.name, step.resource, step.soft, step.hard)
 
 
 @carries_out(RaiseRlimit)
 def raise_rlimit(init: Init, step: RaiseRlimit) -> None:
-    """Raise a hard limit that is lower, while we have the privilege. The execve lowers it again (rlimit_at_exec)."""
+    """Raise a hard limit that is too low, while we have the privilege. At the execve we may only lower it."""
     raise_to(0, step.name, step.resource, step.hard)
 
 
 @carries_out(RlimitAtExec)
 def rlimit_at_exec(init: Init, step: RlimitAtExec) -> None:
-    """Keep a limit for the moment of the exec, since it would restrict init itself. An earlier step has checked that it
-    is permitted. Sets init.limits."""
+    """Save a limit for the exec, since it would restrict init itself. Sets init.limits.
+
+    An earlier step has made sure that it is permitted.
+    """
     init.limits += ((step.resource, step.soft, step.hard),)
 
 
 def raise_to(pid: int, name: str, resource: int, hard: int) -> None:
-    """Raise a process's hard limit, if it is lower. pid: one of our processes, 0 for this one. Raises Error."""
+    """Raise a process's hard limit to this, if it is lower. pid: one of our processes, 0 for this one. Raises Error."""
     soft, current = _kernel.prlimit(pid, resource, -1, -1)
     if current < hard:
         set_rlimit(pid, name, resource, soft, hard)
 
 
 def set_rlimit(pid: int, name: str, resource: int, soft: int, hard: int) -> None:
-    """prlimit(2) on one of our processes, 0 for this one. Raises Error."""
+    """Set a limit (prlimit(2)). pid: one of our processes, 0 for this one. Raises Error."""
     try:
         _kernel.prlimit(pid, resource, soft, hard)
     except OSError as error:
@@ -59,7 +61,7 @@ def set_rlimit(pid: int, name: str, resource: int, soft: int, hard: int) -> None
 
 
 def _hard_limit(pid: int, resource: int) -> int:
-    """Return the hard limit, -1 if we may not even ask."""
+    """Return the hard limit, -1 if we may not even read it."""
     try:
         return _kernel.prlimit(pid, resource, -1, -1)[1]
     except OSError:

@@ -34,16 +34,16 @@ def propagation(init: Init, step: Propagation) -> None:
 
     By mount(2): on older kernels mount_setattr(2) refuses a root that is not mounted on anything, such as an initramfs.
     """
-    hint = 'the runtime\'s "/" is not a mount point, as in a chroot: first bind-mount that directory on itself'
+    hint = 'the runtime\'s "/" is not a mount point, as in a chroot: first bind-mount that directory onto itself'
     with reported_as('cannot set the propagation of the mounts below "/"', hint={errno.EINVAL: hint}):
         _kernel.mount(None, "/", None, step.flags, None)
 
 
 @carries_out(Rootfs)
 def rootfs(init: Init, step: Rootfs) -> None:
-    """Bind the root filesystem on itself, so that it becomes a mount that pivot_root(2) accepts, and open it.
+    """Bind the root filesystem onto itself, so that it becomes a mount that pivot_root(2) accepts, and open it.
 
-    propagation, parent: MS_… of the copy, and of the mount below it; 0 leaves that unchanged.
+    propagation, parent: MS_… for the copy, and for the mount that contains it; 0 leaves that one unchanged.
     """
     directory = open_rootfs_directory(step.path)
     if step.parent:
@@ -66,7 +66,7 @@ def open_rootfs_directory(path: str) -> int:
 
 
 def _set_parent(directory: int, flag: int) -> None:
-    """Set the propagation of the mount that contains the directory, at that mount's root, which is here or above.
+    """Set the propagation of the mount that contains the directory, at that mount's root: here, or further up.
 
     pivot_root(2) refuses a root whose parent mount is shared, and mounts on it would propagate to the host.
     """
@@ -99,7 +99,7 @@ def same_place(one: int, other: int) -> bool:
 
 def clone_root(path: str, propagation: int) -> int:
     """Return a detached copy of the root filesystem, with everything mounted below it. For both lanes. Raises Error."""
-    with reported_as(f"cannot bind the root filesystem {path} on itself"):
+    with reported_as(f"cannot bind the root filesystem {path} onto itself"):
         tree = _kernel.open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | AT_RECURSIVE)
     # Mount events may propagate from the host into it, never the other way round.
     _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, 0, 0, MS_SLAVE, -1)
@@ -110,7 +110,7 @@ def clone_root(path: str, propagation: int) -> int:
 
 @carries_out(AttachRootfs)
 def attach_rootfs(init: Init, step: AttachRootfs) -> None:
-    """Attach the root filesystem that the host opened on "/" itself, since its own place may be out of our reach.
+    """Attach the root filesystem, which the host opened, to "/", since we may be unable to reach its own place.
 
     Until the pivot, paths still start below it, at our root (path_resolution(7)).
     """
@@ -121,7 +121,7 @@ def attach_rootfs(init: Init, step: AttachRootfs) -> None:
 
 @carries_out(UseRootfs)
 def use_rootfs(init: Init, step: UseRootfs) -> None:
-    """Without a new mount namespace, use the bind mount that the host made as the container's root."""
+    """Without a new mount namespace, take the bind mount that the host made as the container's root."""
     _use(init, open_rootfs_directory(step.path))
 
 
@@ -132,7 +132,7 @@ def _use(init: Init, fd: int) -> None:
 
 @carries_out(PivotRoot)
 def pivot_root(init: Init, step: PivotRoot) -> None:
-    """Make the root "/" and detach the host's tree, in the way that needs no extra directory (pivot_root(2))."""
+    """Turn the root into "/" and detach the host's tree, by pivot_root(".", "."), which needs no other directory."""
     old = posix.open("/", O_PATH | O_DIRECTORY)
     posix.fchdir(init.rootfs)
     with reported_as(
@@ -140,7 +140,7 @@ def pivot_root(init: Init, step: PivotRoot) -> None:
         hint={errno.EINVAL: "the host's root may be an initramfs; use --no-pivot"},
     ):
         _kernel.pivot_root(".", ".")
-    # The old root now lies on top of the new one. A slave, not private: a private copy would keep host mounts busy.
+    # The old root now lies on top of the new one. As a slave it does not keep busy what the host unmounts.
     posix.fchdir(old)
     _kernel.mount_setattr(AT_FDCWD, ".", AT_RECURSIVE, 0, 0, MS_SLAVE, -1)
     _detach_old_root()
@@ -149,9 +149,10 @@ def pivot_root(init: Init, step: PivotRoot) -> None:
 
 
 def _detach_old_root() -> None:
-    """Detach the working directory's mount, the host's tree, after whatever lies on it: umount(2) takes the topmost.
+    """Detach the host's tree, which is the working directory, and before that whatever is mounted on it.
 
-    That is the root filesystem of attach_rootfs, if a mount of the config has covered it since then.
+    umount(2) takes the topmost mount first. If a mount of the config has covered the root filesystem that attach_rootfs
+    attached, that one is still there.
     """
     _kernel.umount2(".", MNT_DETACH)
     while True:
@@ -164,7 +165,7 @@ def _detach_old_root() -> None:
 
 
 def _enter(init: Init) -> None:
-    """Work from "/" on: the earlier descriptor may belong to another mount in the same place."""
+    """Continue from "/". Reopen it: the old descriptor may belong to another mount in the same place."""
     posix.chdir("/")
     posix.close(init.rootfs)
     init.rootfs = posix.open("/", O_PATH | O_DIRECTORY)
@@ -173,7 +174,7 @@ def _enter(init: Init) -> None:
 
 @carries_out(Chroot)
 def chroot(init: Init, step: Chroot) -> None:
-    """Make the root "/" where nothing can be pivoted: in others' mount namespace, or after it was moved over "/"."""
+    """Turn the root into "/" without a pivot: in a joined mount namespace, or after it was moved over "/"."""
     posix.fchdir(init.rootfs)
     posix.chroot(".")
     _enter(init)
@@ -181,5 +182,5 @@ def chroot(init: Init, step: Chroot) -> None:
 
 @carries_out(RootReadonly)
 def root_readonly(init: Init, step: RootReadonly) -> None:
-    """Make the root mount alone read-only: mounts below it stay as the config says."""
+    """Make only the root mount read-only: mounts below it stay as the config says."""
     _kernel.mount_setattr(init.rootfs, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0, -1)

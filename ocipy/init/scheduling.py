@@ -22,7 +22,7 @@ NO_POLICY = {
 
 @carries_out(Scheduler)
 def scheduler(init: Init, step: Scheduler) -> None:
-    """sched_setattr(2) on ourselves. Times in nanoseconds."""
+    """Set our scheduling policy (sched_setattr(2)). Times are in nanoseconds."""
     try:
         _kernel.sched_setattr(
             0, step.policy, step.flags, step.nice, step.priority, step.runtime, step.deadline, step.period
@@ -44,7 +44,7 @@ def scheduler(init: Init, step: Scheduler) -> None:
 
 @carries_out(IoPriority)
 def io_priority(init: Init, step: IoPriority) -> None:
-    """ioprio_set(2) on our process group, which is our own since setsid."""
+    """Set the I/O priority of our process group (ioprio_set(2)), in which we are alone since setsid."""
     with reported_as(
         "cannot set the I/O priority",
         hint={errno.EPERM: "IOPRIO_CLASS_RT needs CAP_SYS_ADMIN or CAP_SYS_NICE on the host"},
@@ -54,13 +54,13 @@ def io_priority(init: Init, step: IoPriority) -> None:
 
 @carries_out(Personality)
 def personality(init: Init, step: Personality) -> None:
-    """personality(2)."""
+    """Set the execution domain (personality(2))."""
     with reported_as("cannot set the personality"):
         _kernel.personality(step.domain)
 
 
 @carries_out(MemoryPolicy)
 def memory_policy(init: Init, step: MemoryPolicy) -> None:
-    """set_mempolicy(2). mode: including its flags."""
+    """Set the NUMA policy (set_mempolicy(2)). mode: with its flags."""
     with reported_as("cannot set the memory policy", hint=NO_POLICY):
         _kernel.set_mempolicy(step.mode, step.nodes)

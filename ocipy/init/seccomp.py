@@ -39,15 +39,15 @@ def seccomp_load(init: Init, step: SeccompLoad) -> None:
     except OSError as error:
         raise load_refused(error.errno or 0) from None
     if step.flags & SECCOMP_FILTER_FLAG_NEW_LISTENER:
-        # write and read, since profiles permit these first. The message carries no descriptor (sendmsg may be
-        # denied): the host fetches the listener by pidfd_getfd(2).
+        # Use write and read, which profiles hardly ever deny. The message carries no descriptor, since sendmsg may be
+        # denied: the host fetches the listener by pidfd_getfd(2).
         posix.write(init.channel.fd, b'{"kind":"seccomp","fd":%d}' % listener)
         posix.read(init.channel.fd, 64)
         posix.close(listener)
 
 
 def load_filter(program: bytes, flags: int, optional: bool) -> int:
-    """Load a program; return its listener if flags ask for one. optional: as for seccomp_load. Raises OSError."""
+    """Load a program; return its listener if flags ask for one. optional: see seccomp_load. Raises OSError."""
     try:
         return _kernel.seccomp_load(program, flags)
     except OSError as error:
@@ -57,7 +57,7 @@ def load_filter(program: bytes, flags: int, optional: bool) -> int:
 
 
 def load_refused(number: int) -> Error:
-    """The Error for an errno of seccomp(2)."""
+    """Return the Error for an errno of seccomp(2)."""
     return Error("cannot load the filter", errno=number, hint=_HINTS.get(number, ""))
 
 
@@ -66,5 +66,5 @@ _HINTS = {
     errno.EACCES: _NEEDS_PRIVILEGE,
     errno.EPERM: _NEEDS_PRIVILEGE,
     errno.EINVAL: "the kernel does not know one of the flags, or one of the actions",
-    errno.ENOMEM: "the filters of this process and its parents together are too long: seccomp(2)",
+    errno.ENOMEM: "the filters of this process are too long, including those that it has inherited: seccomp(2)",
 }

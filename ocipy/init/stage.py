@@ -54,10 +54,10 @@ def run_stage(
             init.channel.send("user")
             wait_for_host(init, "mapped")
         if user or any(kind == "user" for kind, _ in joined):
-            # The capabilities in the new namespace are full, but the ids are still the outside ones.
+            # We have all capabilities in the new namespace, but still our ids from outside.
             take_root_ids()
-        # From here on processes in the joined pid namespace may look at us (CVE-2016-9962). Set it again even if it
-        # is already set: the kernel may clear it when a join, or new ids, change the capabilities (prctl(2)).
+        # From here on processes in the joined pid namespace may inspect us (CVE-2016-9962). Set it even if it is
+        # already set: the kernel may reset it when a join, or new ids, change the capabilities (prctl(2)).
         _kernel.prctl(PR_SET_DUMPABLE, 0)
         unshare(unshared)
         if "time" in unshared:
@@ -81,7 +81,7 @@ def run_stage(
 
 
 def _close_procfs(init: Init) -> None:
-    """Close what shows the runtime's pid namespace."""
+    """Close the procfs mounts that show the runtime's pid namespace."""
     for fd in (init.fds.procfs, init.fds.sysctl):
         if fd >= 0:
             posix.close(fd)
@@ -98,17 +98,17 @@ def unshare(kinds: Sequence[str]) -> None:
 
 
 def wait_for_host(init: Init, kind: str) -> None:
-    """Wait for this message from the host lane. Raises Error on another one, and if the host is gone."""
+    """Wait for this message from the host lane. Raises Error for any other, and if the runtime has exited."""
     received, _, _ = init.channel.receive()
     if received != kind:
-        raise Error(f"the runtime said {received} instead of {kind}")
+        raise Error(f"the runtime sent {received} instead of {kind}")
 
 
 def take_root_ids() -> None:
-    """Take the ids 0 of the user namespace, if they are mapped."""
+    """Become uid 0 and gid 0 of the user namespace, if they are mapped."""
     try:
         posix.setresgid(0, 0, 0)
         posix.setresuid(0, 0, 0)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # 0 is not mapped: the ids stay unchanged
+        if error.errno != errno.EINVAL:  # 0 is not mapped: keep our ids
             raise

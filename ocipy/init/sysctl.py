@@ -38,6 +38,6 @@ def write_parameter(root: int, path: str, value: str) -> None:
 
 @carries_out(SysctlDone)
 def sysctl_done(init: Init, step: SysctlDone) -> None:
-    """Close the unmasked procfs: leaving it open is dangerous."""
+    """Close the procfs with /proc/sys, which would be dangerous to leak."""
     posix.close(init.fds.sysctl)
     init.fds.sysctl = -1

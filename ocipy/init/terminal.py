@@ -49,7 +49,7 @@ def console(init: Init, step: Console) -> None:
     """Make the terminal, send its master to the host, and make the other side the standard streams.
 
     rows, columns: 0 keeps the kernel's default. uid: the user of the process, who becomes the owner. bind: also mount
-    it on /dev/console. controlling: make it our session's controlling terminal, not that of a later process.
+    it on /dev/console. controlling: make it our session's controlling terminal; otherwise a later process does that.
     """
     master = _open_master(init)
     try:
@@ -72,7 +72,7 @@ def console(init: Init, step: Console) -> None:
 
 
 def _open_master(init: Init) -> int:
-    """Open a new pseudoterminal of the devpts mounted in the container."""
+    """Open the master of a new pseudoterminal, in the devpts mounted in the container."""
     try:
         directory = paths.open_below(init.rootfs, "/dev/pts", O_PATH | O_DIRECTORY)
     except OSError as error:
@@ -81,13 +81,13 @@ def _open_master(init: Init) -> int:
         with reported_as(
             "cannot open /dev/pts/ptmx in the container",
             hint={
-                errno.ENOSPC: "the limit of /proc/sys/kernel/pty/max has been reached",
+                errno.ENOSPC: "the limit in /proc/sys/kernel/pty/max has been reached",
                 errno.EXDEV: "something is mounted on /dev/pts/ptmx",
             },
         ):
             if _kernel.fstatfs(directory)[0] != DEVPTS_SUPER_MAGIC:
                 raise _no_devpts(0)
-            # Beneath and without crossing mounts: so it is devpts's own file of that name, and safe to open.
+            # Resolved beneath, without crossing mounts: so this is the devpts's own file, and safe to open.
             master = _kernel.openat2(directory, "ptmx", O_RDWR | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC, 0, paths.CHILD)
     finally:
         posix.close(directory)
@@ -95,7 +95,7 @@ def _open_master(init: Init) -> int:
     device = (posix.major(status.st_rdev), posix.minor(status.st_rdev))
     if status.st_mode & S_IFMT != S_IFCHR or status.st_ino != PTMX_INODE or device != PTMX_DEVICE:
         posix.close(master)
-        raise Error("/dev/pts/ptmx in the container is not the multiplexer of pseudoterminals")
+        raise Error("/dev/pts/ptmx in the container is not the pseudoterminal multiplexer")
     return master
 
 

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 @carries_out(Hostname)
 def hostname(init: Init, step: Hostname) -> None:
-    """sethostname(2)."""
+    """Set the hostname (sethostname(2))."""
     with reported_as(f"cannot set the hostname {step.name}"):
         _kernel.sethostname(step.name)
 
 
 @carries_out(Domainname)
 def domainname(init: Init, step: Domainname) -> None:
-    """setdomainname(2)."""
+    """Set the NIS domain name (setdomainname(2))."""
     with reported_as(f"cannot set the domainname {step.name}"):
         _kernel.setdomainname(step.name)

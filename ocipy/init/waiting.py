@@ -1,7 +1,7 @@
 """The wait for start, and what follows it.
 
 If no program runs between the wait and the exec, all of it is one function of the C extension (kernel/waiting.c), which
-first gives back the memory: a created container may wait for a long time.
+first frees nearly all memory: a created container may wait for a long time.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 WATCH_INTERVAL_MS = 10_000
 # The steps after the wait that the C extension can take, in addition to init.seccomp_load.
 LAST = (CloseDescriptors, TellExecuting, Execute)
-# What it and `start` call the steps that can fail there.
+# Names of the steps that can fail there, in its messages to `start`.
 EXECUTE, SECCOMP_LOAD = "execute", "seccomp_load"
 
 
 @carries_out(WaitForStart)
 def wait_for_start(init: Init, step: WaitForStart) -> None:
-    """Let create return, and block until start writes a byte. Exit on any other byte, and if create ends before it
-    has recorded the container as created.
+    """Let create return, and block until start writes AWAKE to the FIFO.
 
-    watch: exit also when the FIFO is removed, since then nobody could start or delete the container any longer. Not
-    possible under a filter that is already loaded: it need not permit more than read(2).
+    Exit on any other byte, or if create exits before it has recorded the container as created. watch: exit also when
+    the FIFO is removed, since then nobody can start or delete the container any more. This is impossible under a filter
+    that is already loaded, which may not permit more than read(2).
     """
     tell_waiting(init)
     if not posix.read(init.channel.fd, 64):
@@ -53,9 +53,9 @@ def wait_for_start(init: Init, step: WaitForStart) -> None:
 
 
 def _wait_and_execute(init: Init, step: WaitForStart) -> None:
-    """Take all remaining steps in C, without Python: a container may wait long, and init then holds almost nothing.
+    """Carry out all remaining steps in C, so that init needs almost no memory while it waits.
 
-    Returns if other steps are among them, or if a filter that is in force may forbid the memory that this takes.
+    Returns if C cannot take all of them, or if a filter that is in force may deny the mmap(2) that this needs.
     """
     steps = init.steps[init.steps.index(step) + 1 :] if init.steps else ()
     last = steps[-1] if steps else None
@@ -82,12 +82,12 @@ def _wait_and_execute(init: Init, step: WaitForStart) -> None:
 
 
 def _beginning(step: str, what: str, pointer: str) -> bytes:
-    """A message of failure up to the errno, which failure completes."""
+    """Return an error message up to its errno, which C appends. `failure` reads the result."""
     return _kernel.json_dumps({"step": step, "what": what, "pointer": pointer})[:-1] + b',"errno":'
 
 
 def failure(message: dict[str, object]) -> Error:
-    """The Error in a message from exec.report. The sender is not trusted. Never raises."""
+    """Return the Error in a message from exec.report. The sender is not trusted. Never raises."""
     error = Error.from_message(message)
     step = message.get("step")
     if step == EXECUTE:
@@ -109,7 +109,7 @@ def _watch(fifo: int) -> None:
             if posix.fstat(fifo).st_nlink == 0:
                 posix._exit(1)
     except OSError:
-        pass  # the read waits too
+        pass  # the read that follows waits too
 
 
 @carries_out(TellExecuting)

@@ -86,7 +86,8 @@ def test_a_command_that_only_others_may_execute(path: bytes, monkeypatch: pytest
     monkeypatch.setattr(posix, "access", lambda *_arguments, **_options: False)
     with pytest.raises(Error, match="permission denied") as caught:
         lookup.find(b"3/tool", b"")
-    assert caught.value.hint == "its mode, 0755, keeps process.user out, or its filesystem is mounted noexec"
+    hint = "its mode, 0755, does not let process.user execute it, or its filesystem is mounted noexec"
+    assert caught.value.hint == hint
 
 
 def test_a_name_with_a_slash_is_taken_as_it_is(path: bytes) -> None:

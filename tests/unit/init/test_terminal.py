@@ -38,6 +38,6 @@ def test_a_directory_without_devpts_is_refused(init: Init) -> None:
 def test_a_fake_ptmx_is_refused(init: Init, monkeypatch: pytest.MonkeyPatch) -> None:
     before = len(os.listdir("/proc/self/fd"))
     monkeypatch.setattr(_kernel, "fstatfs", lambda _fd: (DEVPTS_SUPER_MAGIC, 0))
-    with pytest.raises(Error, match="is not the multiplexer of pseudoterminals"):
+    with pytest.raises(Error, match="is not the pseudoterminal multiplexer"):
         terminal._open_master(init)
     assert len(os.listdir("/proc/self/fd")) == before
