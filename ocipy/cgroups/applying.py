@@ -1,4 +1,4 @@
-"""Carrying out a change of limits as a whole: if a write fails, those before it are undone."""
+"""Apply a change of limits as a whole: if a write fails, undo those before it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def apply(cgroup: Cgroup, actions: Iterable[Action]) -> Undo:
-    """Carry out the actions made by resources.py. Returns what `restore` needs.
+    """Carry out the actions that resources.py made. Returns what `restore` needs.
 
-    Raises Error with the pointer of the one that failed; then everything is as before.
+    If one fails, undoes the others and raises Error with the failed action's pointer.
     """
     undo: Undo = []
     try:
@@ -55,7 +55,7 @@ def _before(cgroup: Cgroup, controller: str, file: str, value: str) -> Undo:
 def standing(file: str, text: str, value: str) -> str:
     """Return the part of a control file's text that a value will replace: the same device's line, or the only line.
 
-    A device without a line has no limit, and gets that back."""
+    For a device without a line, return the line that removes its limit, since it has none now."""
     lines = lines_of(text) or [""]
     key = value.partition(" ")[0]
     found = next((line for line in lines if line.startswith(key + " ")), None)
@@ -71,7 +71,7 @@ def _unlimited(file: str) -> str:
 
 
 def restore(undo: Undo) -> None:
-    """Write back the former content. Values that depend on others are written in a second round."""
+    """Write back the former content. Retry refused values once at the end, since some depend on others."""
     failed: Undo = []
     for path, value in reversed(undo):
         try:

@@ -1,4 +1,4 @@
-"""One container's cgroup: plain data that is saved in the state file, and the operations on it."""
+"""One container's cgroup: plain data, which is saved in the state file, and the operations on it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ LARGEST_PAGE = 65536
 
 
 class Cgroup:
-    """A cgroup in every hierarchy.
+    """A container's cgroup in every hierarchy.
 
-    mode: "v1", "hybrid" or "v2". paths: directory by name of the v1 hierarchy ("cpu,cpuacct", "name=systemd"), that of
-    v2 under "". Hierarchies in which none could be made (rootless) are missing.
-    created: the directories that create made, the topmost first; the others existed before and stay.
-    systemd: the unit that it belongs to (host/systemd.py), or None.
+    mode: "v1", "hybrid" or "v2".
+    paths: the directory in each hierarchy, by the name of the v1 hierarchy ("cpu,cpuacct", "name=systemd"), or "" for
+    v2. A hierarchy in which it could not be made (rootless) is missing.
+    created: the directories that create made, the topmost first. The others existed before and stay.
+    systemd: the unit that the cgroup belongs to (host/systemd.py), or None.
     """
 
     __slots__ = ("_deferred", "created", "mode", "paths", "systemd")
@@ -38,7 +39,7 @@ class Cgroup:
         self._deferred: list[tuple[str, str, str]] = []
 
     def to_state(self) -> dict[str, Any]:
-        """Return it as plain data."""
+        """Return the cgroup as plain data."""
         state: dict[str, Any] = {"mode": self.mode, "paths": self.paths, "created": self.created}
         if self.systemd is not None:
             state["systemd"] = self.systemd
@@ -46,25 +47,25 @@ class Cgroup:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Cgroup:
-        """The reverse of to_state. Touches no files."""
+        """Make a Cgroup from the result of to_state. Touches no files."""
         return cls(state["mode"], state["paths"], state["created"], state.get("systemd"))
 
     def path_of(self, controller: str) -> str:
-        """Return the directory in the hierarchy of a v1 controller, or of v2 (""); "" if there is none."""
+        """Return the directory in the hierarchy of a v1 controller, or of v2 for ""; "" if there is none."""
         return files.path_of(self.paths, controller)
 
     # Members
 
     def directory_fd(self) -> int:
-        """Return a descriptor of the v2 directory for CLONE_INTO_CGROUP (clone(2)), -1 without v2."""
+        """Return a descriptor of the v2 directory, for CLONE_INTO_CGROUP (clone(2)); -1 without v2. Raises OSError."""
         path = self.paths.get("")
         return posix.open(path, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC) if path else -1
 
     def open_tasks(self) -> dict[str, int]:
-        """Return `tasks` of each v1 hierarchy, open for writing, by the hierarchy's name.
+        """Open `tasks` for writing in each v1 hierarchy. Returns descriptors by the hierarchies' names. Raises OSError.
 
-        A single-threaded process that writes "0" there moves itself. For that the kernel needs neither the lock over
-        all forks nor its grace period, for which a write of a pid to cgroup.procs waits: 10 ms and more.
+        A single-threaded process that writes "0" there moves itself. For that, the kernel needs neither the lock on all
+        forks nor its grace period, which a write of a pid to cgroup.procs waits for: 10 ms and more.
         """
         fds: dict[str, int] = {}
         try:
@@ -78,7 +79,7 @@ class Cgroup:
         return fds
 
     def join(self, pid: int, *, only_unified: bool = False, skip: Container[str] = ()) -> None:
-        """Move a process into the cgroup, in every hierarchy except those named in `but`. Raises OSError."""
+        """Move a process into the cgroup in every hierarchy except those in `skip`, or in v2 only. Raises OSError."""
         for name, path in self.paths.items():
             if (name and only_unified) or name in skip:
                 continue
@@ -87,11 +88,11 @@ class Cgroup:
             except OSError as error:
                 if name or error.errno != EOPNOTSUPP:
                     raise
-                # A threaded cgroup takes threads, not processes (cgroups(7)).
+                # A threaded cgroup accepts threads, not processes (cgroups(7)).
                 files.write(path + "/cgroup.threads", str(pid))
 
     def processes(self) -> list[int]:
-        """Return the ids of the processes in it and below, as files.processes does."""
+        """Return the ids of the processes in the cgroup and below it, as files.processes does."""
         path = freezer.place(self.paths)[1] or next(iter(self.paths.values()), "")
         return files.processes(path) if path else []
 
@@ -112,16 +113,17 @@ class Cgroup:
     ) -> None:
         """Write a control file. Raises Error.
 
-        other_file, other_value: written instead if the kernel lacks the file. optional: a missing file is not an error.
-        defer: if the value is refused (EINVAL) because it conflicts with a later one, it is written again after that
-        one, whose option is resume; defer is the JSON pointer to blame.
-        verify: the kernel may accept a number of bytes and do nothing, so read it back (it rounds down to pages).
+        other_file, other_value: what to write instead if the kernel lacks the file.
+        optional: a missing file is not an error.
+        defer: if the kernel refuses the value (EINVAL) because it conflicts with a later one, write it again after the
+        next write with resume. This is the JSON pointer to report if it is refused again.
+        verify: the kernel may accept a number of bytes and ignore it, so read it back (it rounds down to pages).
         """
         directory = self.path_of(controller)
         if not directory:
             raise Error(
                 f"cannot set {file}: the container has no {controller or 'unified'} cgroup",
-                hint="the runtime could not make one; without root it needs a delegated cgroup, or no limits",
+                hint="the runtime could not make one; without root, delegate a cgroup to it or set no limits",
             )
         try:
             files.write(directory + "/" + file, value)
@@ -154,7 +156,10 @@ class Cgroup:
                 raise failure from None
 
     def check_memory(self, limit: int, swap: int) -> None:
-        """Refuse a limit (bytes, 0: none) below the current usage (linux.resources.memory.checkBeforeUpdate)."""
+        """Refuse a limit (bytes; 0: none) at or below the current usage (linux.resources.memory.checkBeforeUpdate).
+
+        Raises Error.
+        """
         directory = self.path_of("")
         usage = int(files.read(directory + "/memory.current")) if directory else 0
         for name, value in (("memory", limit), ("memory and swap", swap)):
@@ -164,11 +169,11 @@ class Cgroup:
     # The end
 
     def thaw(self) -> None:
-        """Thaw it and the cgroups below it: on v1 frozen processes do not die."""
+        """Thaw the cgroup and those below it, since frozen processes do not die on v1. Raises OSError."""
         freezer.thaw_all(self.paths)
 
     def oom_kills(self) -> int:
-        """Return how many of its processes the OOM killer has killed; 0 if the kernel does not report it."""
+        """Return how many processes the OOM killer has killed in the cgroup; 0 if the kernel does not report it."""
         directory = self.path_of("memory")
         file = "memory.oom_control"
         if not directory:
@@ -184,7 +189,7 @@ class Cgroup:
 def _explain(directory: str, file: str, value: str, error: OSError) -> Error:
     """Return an error that names the file and the likely cause.
 
-    ENOENT gets our own words: engines take the kernel's for a missing command (docs/errors.md).
+    ENOENT gets a different text: engines would mistake the kernel's for a missing command (docs/errors.md).
     """
     from ocipy.cgroups.writes import value_in_words  # for limits, which most commands never touch
 
@@ -193,10 +198,10 @@ def _explain(directory: str, file: str, value: str, error: OSError) -> Error:
             f"cannot set {file}: the cgroup has no such control",
             hint="the kernel lacks it, or the controller is not enabled here (cgroup.controllers)"
             if not file.startswith("hugetlb.")
-            else "/sys/kernel/mm/hugepages lists the supported sizes of huge pages",
+            else "/sys/kernel/mm/hugepages lists the supported huge page sizes",
         )
     if error.errno == EBUSY and file == "memory.limit_in_bytes":
-        hint = "the limit must be above the current usage, which in create includes the setup"
+        hint = "the limit must be above the current usage; during create, that includes the container's setup"
         return Error(
             f"cannot set {file} to {value_in_words(file, value)}: {_memory_use(directory)}", errno=EBUSY, hint=hint
         )
@@ -206,7 +211,7 @@ def _explain(directory: str, file: str, value: str, error: OSError) -> Error:
     elif error.errno == EINVAL:
         hint = "the kernel does not accept this value here, or the parent cgroup does not allow it"
     elif error.errno in (EACCES, ERANGE) and file.startswith("cpuset."):
-        hint = "the host, or the parent cgroup, does not have this CPU or memory node"
+        hint = "the host or the parent cgroup does not have this CPU or memory node"
     return caused_by(error, f"cannot set {file} to {value_in_words(file, repr(value))}", hint=hint)
 
 
@@ -215,5 +220,5 @@ def _memory_use(directory: str) -> str:
         usage = in_bytes(int(files.read(directory + "/memory.usage_in_bytes")))
         peak = in_bytes(int(files.read(directory + "/memory.max_usage_in_bytes")))
     except (OSError, ValueError):
-        return "it is less than the current usage"
+        return "the limit is below the current usage"
     return f"{usage} are in use, the peak was {peak}"

@@ -1,6 +1,7 @@
-"""A change of linux.resources: the result, and the part of it that must be written. Pure.
+"""A change of linux.resources: the resulting limits, and the part of them that must be written. Pure.
 
-As in a config, 0, false, "" and null mean "not set", hence "as before"; where 0 is a value it counts (ZEROS).
+As in a config, 0, false, "" and null mean "not set", so they change nothing. ZEROS lists members for which 0 is a
+value.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 # Device rules are not limits, and unknown members are ignored (config.md, Extensibility).
 PARTS = ("blockIO", "cpu", "hugepageLimits", "memory", "network", "pids", "rdma", "unified")
 ZEROS = (("cpu", "burst"), ("cpu", "idle"), ("memory", "swappiness"), ("pids", "limit"))
-# Lists whose entries are identified by these members.
+# For each list, the members that identify an entry.
 KEYS = {
     "hugepageLimits": ("pageSize",),
     "priorities": ("name",),
@@ -35,7 +36,7 @@ TOGETHER = {
 
 
 def given(change: Resources) -> dict[str, Any]:
-    """Return the limits that a change sets."""
+    """Return the part of a change that is set."""
     found: dict[str, Any] = {}
     parts: Mapping[str, Any] = change
     for name in PARTS:
@@ -66,7 +67,7 @@ def merged(old: Resources, change: Resources) -> Resources:
             result[name] = _merged_members(before or {}, part)
     memory = change.get("memory") or {}
     if memory.get("limit") == -1 and not memory.get("swap"):
-        # Without a memory limit there is none on memory and swap either (docs/cgroups.md).
+        # Removing the memory limit also removes the limit on memory and swap (docs/cgroups.md).
         result["memory"].pop("swap", None)
     return result  # type: ignore[return-value]
 
@@ -76,7 +77,7 @@ def _merged_members(before: dict[str, Any], part: dict[str, Any]) -> dict[str, A
     for member, keys in KEYS.items():
         if member in part:
             result[member] = _merged_list(before.get(member) or [], part[member], keys)
-    # It concerns this change only, as in runc.
+    # checkBeforeUpdate concerns this change only, as in runc.
     if "checkBeforeUpdate" in part:
         del result["checkBeforeUpdate"]
     return result
@@ -95,9 +96,10 @@ def _merged_list(before: list[Any], change: list[Any], keys: tuple[str, ...]) ->
 
 
 def affected(new: Resources, change: Resources) -> Resources:
-    """Return the part of the result that must be written: the change, and what the kernel treats as one with it.
+    """Return the part of the result that must be written: the change, and what forms one setting with it (TOGETHER).
 
-    Nothing else: somebody may have changed it in the cgroup. Raises Error for a change that could have no effect.
+    Nothing else is written, because somebody may have changed it in the cgroup. Raises Error for a change that could
+    have no effect.
     """
     wanted = given(change)
     after: Mapping[str, Any] = new
@@ -113,6 +115,6 @@ def affected(new: Resources, change: Resources) -> Resources:
         raise Error(
             "an idle container has no CPU shares",
             pointer="/linux/resources/cpu/shares",
-            hint="set cpu.idle (--cpu-idle) to 0 with them",
+            hint="also set cpu.idle (--cpu-idle) to 0",
         )
     return wanted  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""Making a container's cgroup in every hierarchy."""
+"""Make a container's cgroup in every hierarchy."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ DELEGATED = ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads")
 
 
 def place(layout: Layout, wanted: str, container_id: str) -> Cgroup:
-    """Return where the container's cgroup will be, and which of its directories are missing. Makes nothing.
+    """Return the container's future cgroup; `created` has the directories that are missing now. Makes nothing.
 
-    wanted: linux.cgroupsPath or "". With this, a create that is killed half-way has recorded what it makes.
+    wanted: linux.cgroupsPath or "". The state file can record the result, so that delete can clean up after a create
+    that was killed half-way.
     """
     paths: dict[str, str] = {}
     created: list[str] = []
@@ -48,14 +49,14 @@ def make_cgroup(
 ) -> None:
     """Make the cgroup that `place` found. Raises Error, OSError; cgroup.created lists what was made.
 
-    tolerant: skip a hierarchy in which we may not make one (rootless without a cgroupsPath).
-    enable: the v2 controllers that are needed; on a v2 host all available ones are enabled in addition.
-    domain: controllers are needed that a threaded cgroup cannot have (memory, io, cpu limits, hugetlb).
-    cpuset: fill a v1 cpuset; otherwise the caller does (fill_cpuset), before any process joins it.
+    tolerant: skip a hierarchy in which we have no permission to make one (rootless without a cgroupsPath).
+    enable: the v2 controllers that are needed on a hybrid host. On a v2 host all available ones are enabled.
+    domain: whether limits are set that a threaded cgroup cannot have (memory, I/O, CPU, hugetlb).
+    cpuset: fill a v1 cpuset. Otherwise the caller must do so (fill_cpuset) before any process joins it.
     """
     planned = cgroup.created
     cgroup.created = []
-    # `paths` lists the usable hierarchies. Iterate over a copy, since refused ones are removed.
+    # A copy, since refused hierarchies are removed from `paths`.
     for name, path in list(cgroup.paths.items()):
         top = layout.top(name)
         try:
@@ -65,7 +66,7 @@ def make_cgroup(
                 del cgroup.paths[name]
                 continue
             cgroup.created += [place for place in planned if place not in cgroup.created and files.is_present(place)]
-            hint = dict.fromkeys(NOT_PERMITTED, "without root a delegated cgroup is needed")
+            hint = dict.fromkeys(NOT_PERMITTED, "without root, the runtime needs a delegated cgroup")
             raise caused_by(error, f"cannot make the cgroup {path}", hint=hint) from None
         if cpuset and "cpuset" in name.split(","):
             fill_cpuset(path, top)
@@ -77,9 +78,8 @@ def make_cgroup(
 
 
 def complete(cgroup: Cgroup, layout: Layout) -> None:
-    """Make what systemd has not made of a unit's cgroup: it does not know every hierarchy, nor every controller.
+    """Make the parts of a unit's cgroup that systemd has not made: it does not know every hierarchy and controller.
 
-    cgroup.created gets all of the unit's own directories, which disappear with the unit, and the missing ones above.
     Raises OSError.
     """
     for name, path in cgroup.paths.items():
@@ -92,9 +92,9 @@ def complete(cgroup: Cgroup, layout: Layout) -> None:
 
 
 def fill_cpuset(path: str, top: str) -> None:
-    """Give a cpuset without CPUs or memory nodes those of its parent, ancestors first.
+    """Copy the CPUs and memory nodes of the parent into an empty v1 cpuset, ancestors first. Raises OSError.
 
-    v1 does not let any task into an empty one.
+    No task can join an empty one.
     """
     for file in ("/cpuset.cpus", "/cpuset.mems"):
         empty: list[str] = []
@@ -109,10 +109,10 @@ def fill_cpuset(path: str, top: str) -> None:
 
 
 def enable_controllers(path: str, top: str, wanted: tuple[str, ...]) -> None:
-    """Enable controllers for a v2 cgroup in all cgroups above it (cgroup.subtree_control).
+    """Enable controllers for a v2 cgroup in all cgroups above it (cgroup.subtree_control). Raises OSError.
 
-    Those that are already enabled are left alone, since enabling waits for every process there. Refused ones (in use
-    elsewhere, not delegated, realtime tasks) are left out: the write that needs one reports it.
+    Enabled ones are not written again, since enabling waits for every process there. Refused ones (in use elsewhere,
+    not delegated, realtime tasks) are skipped: the write that needs the controller reports it.
     """
     if not wanted:
         return
@@ -131,7 +131,7 @@ def enable_controllers(path: str, top: str, wanted: tuple[str, ...]) -> None:
 
 
 def _enable(directory: str, names: list[str]) -> None:
-    """Enable all at once, or those that are not refused."""
+    """Enable all controllers at once, or else one by one, skipping refused ones."""
     try:
         files.write(directory + "/cgroup.subtree_control", " ".join("+" + name for name in names))
     except OSError:
@@ -143,21 +143,21 @@ def _enable(directory: str, names: list[str]) -> None:
 
 
 def _check_type(path: str, domain: bool) -> None:
-    """Below a threaded cgroup a new one is invalid until it is made threaded as well (cgroups(7), Thread mode)."""
+    """Make a cgroup below a threaded one threaded too: otherwise it is invalid (cgroups(7), Thread mode)."""
     kind = files.read(path + "/cgroup.type").strip()
     if kind in ("domain", "domain threaded"):
         return
     if domain:
         raise Error(
             f"the cgroup {path} is {kind}: it cannot limit memory, CPU time or I/O",
-            hint="it lies below a threaded cgroup; choose another cgroupsPath",
+            hint="it is below a threaded cgroup; choose another cgroupsPath",
         )
     if kind == "domain invalid":
         files.write(path + "/cgroup.type", "threaded")
 
 
 def _check_fit(cgroup: Cgroup) -> None:
-    """Refuse a cgroup in which two containers would mix, or a process would hang (config-linux.md, Control groups)."""
+    """Refuse a cgroup with processes, or one in which a process would hang (config-linux.md, Control groups)."""
     for path in cgroup.paths.values():
         if path in cgroup.created:
             continue
@@ -168,11 +168,11 @@ def _check_fit(cgroup: Cgroup) -> None:
                 hint=f"they are in {path}; another container may use it",
             )
     if freezer.blocks_newcomers(cgroup.paths):
-        raise Error("container's cgroup unexpectedly frozen", hint="it, or one above it, is paused: thaw it first")
+        raise Error("container's cgroup unexpectedly frozen", hint="it or a cgroup above it is frozen: thaw that first")
 
 
 def own(cgroup: Cgroup, uid: int) -> None:
-    """Give the v2 cgroup to a user, including the files that the kernel lists as safe to delegate. Raises OSError."""
+    """Delegate the v2 cgroup to a user: the directory, and the files that the kernel says are safe. Raises OSError."""
     path = cgroup.path_of("")
     if not path:
         return

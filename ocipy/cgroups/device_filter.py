@@ -1,4 +1,4 @@
-"""Applying the device rules: devices.allow and devices.deny on v1, an attached program on v2."""
+"""Apply the device rules, with devices.allow and devices.deny on v1, and an attached program on v2."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def set_devices(cgroup: Cgroup, rules: Sequence[Rule], *, tolerant: bool = False) -> None:
     """Apply the rules to the cgroup. Raises Error.
 
-    tolerant: ignore a lack of privileges (rootless; in a user namespace nobody can do this).
+    tolerant: ignore all errors (rootless: in a user namespace nobody can do this).
     """
     try:
         with reported_as("cannot limit devices"):
@@ -48,7 +48,7 @@ def set_devices(cgroup: Cgroup, rules: Sequence[Rule], *, tolerant: bool = False
 
 
 def set_v1(path: str, rules: Sequence[Rule]) -> None:
-    """Write the differences from the current list, and check that the kernel accepted them. Raises Error, OSError."""
+    """Write the differences from the current list, and check that the kernel applied them. Raises Error, OSError."""
     wanted = fold(rules)
     _write_lines(path, transition(_list_v1(path), wanted))
     if not same(_list_v1(path), wanted):
@@ -60,7 +60,7 @@ def _list_v1(path: str) -> V1List:
 
 
 def _write_lines(path: str, lines: list[tuple[str, str]]) -> None:
-    """Write line by line: the kernel takes one per write."""
+    """Write line by line: the kernel accepts one line per write."""
     fds: dict[str, int] = {}
     try:
         for file, line in lines:
@@ -76,9 +76,9 @@ def _write_lines(path: str, lines: list[tuple[str, str]]) -> None:
 
 
 def set_v2(path: str, rules: Sequence[Rule]) -> None:
-    """Attach the program in place of the existing one, without a moment without any (BPF_F_REPLACE, Linux 5.6).
+    """Attach a program that replaces the existing one atomically (BPF_F_REPLACE, Linux 5.6). Raises Error.
 
-    Raises Error.
+    If no program can be loaded, rules that allow everything need none.
     """
     with reported_as("cannot load the device program"):
         try:
@@ -119,10 +119,10 @@ def _replace(directory: int, program: int, old: list[int]) -> None:
             _kernel.bpf_prog_attach(directory, program, BPF_CGROUP_DEVICE, BPF_F_ALLOW_MULTI | BPF_F_REPLACE, old[0])
             return
         except OSError as error:
-            # An older kernel, or somebody has attached a program that does not allow others.
+            # An older kernel, or a program that was attached without BPF_F_ALLOW_MULTI.
             if error.errno not in (EINVAL, EPERM):
                 raise
-    # With several, all must agree (BPF_F_ALLOW_MULTI), so nothing is allowed by mistake.
+    # While several are attached, all must permit an access (BPF_F_ALLOW_MULTI), so nothing is allowed by mistake.
     _kernel.bpf_prog_attach(directory, program, BPF_CGROUP_DEVICE, BPF_F_ALLOW_MULTI, -1)
     for fd in old:
         _kernel.bpf_prog_detach(directory, fd, BPF_CGROUP_DEVICE)

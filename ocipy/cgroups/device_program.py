@@ -1,9 +1,9 @@
 """The device rules as a program of type BPF_PROG_TYPE_CGROUP_DEVICE (linux/bpf.h, bpf(2)). Pure.
 
 The kernel runs it at each mknod and open of a device, with a struct bpf_cgroup_dev_ctx (access and type in one word,
-major, minor); 1 permits it. The newest rule is asked first. A rule that denies any of the remaining access ends the
-program; one that allows removes its access from the question, and once none remains the answer is yes. So the last
-matching rule decides each bit, as if the rules had been carried out one by one.
+major, minor). It returns 1 to permit the access. It tries the rules from last to first. A matching rule that denies any
+of the requested bits ends the program. One that allows clears its bits from the request; once none remain, the access
+is permitted. So the last matching rule decides about each bit, as if the rules had been applied in order.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ if TYPE_CHECKING:
     from ocipy.cgroups.devices import Rule
 
 KINDS = {"b": BPF_DEVCG_DEV_BLOCK, "c": BPF_DEVCG_DEV_CHAR}
-# The use of the registers while the rules are asked.
+# What the registers contain while the rules are tried.
 TYPE, ACCESS, MAJOR, MINOR, SCRATCH = BPF_REG_2, BPF_REG_3, BPF_REG_4, BPF_REG_5, BPF_REG_1
 
 
 def instruction(code: int, destination: int = 0, source: int = 0, offset: int = 0, value: int = 0) -> bytes:
-    """Encode one struct bpf_insn: code, two registers of 4 bits, offset of 16, value of 32, in native byte order."""
+    """Encode a struct bpf_insn: code (8 bits), two registers (4 each), offset (16), value (32), native byte order."""
     registers = destination | source << 4 if byteorder == "little" else destination << 4 | source
     return (
         bytes((code, registers))
@@ -58,7 +58,7 @@ def instruction(code: int, destination: int = 0, source: int = 0, offset: int = 
 
 
 def assemble(rules: Sequence[Rule]) -> bytes:
-    """Return the program for rules in the order of the config."""
+    """Return the program for rules, which are in the order of the config."""
     default, rest = effective(rules)
     program = [
         instruction(BPF_LDX | BPF_MEM | BPF_W, TYPE, BPF_REG_1, 0),
@@ -83,7 +83,7 @@ def _answer(allow: bool) -> list[bytes]:
 def _rule(rule: Rule) -> list[bytes]:
     allow, kind, major, minor, bits = rule
     if bits == ALL:
-        # This rule answers every request.
+        # Whatever the request, this rule decides it.
         verdict = _answer(allow)
     elif allow:
         verdict = [
@@ -105,7 +105,8 @@ def _rule(rule: Rule) -> list[bytes]:
         tests.append((MAJOR, major))
     if minor != ANY:
         tests.append((MINOR, minor))
-    # Each failing test jumps over the rest of the rule. 32 bits: a value of 64 would be sign-extended.
+    # Each failing test jumps over the rest of the rule. BPF_JMP32, since BPF_JMP would sign-extend the value to 64
+    # bits.
     count = len(tests)
     return [
         instruction(BPF_JMP32 | BPF_JNE | BPF_K, register, offset=count - index - 1 + len(verdict), value=value)

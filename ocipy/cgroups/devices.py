@@ -1,6 +1,6 @@
-"""The allowed device list (linux.resources.devices): rules in order; the last matching one decides.
+"""The allowed device list (linux.resources.devices): rules in order; the last matching one decides. Pure.
 
-Pure. v1 has a default with exceptions, so the rules are folded into that; v2 has a program that asks the rules one by
+v1 has a default with exceptions, so the rules are folded into that form. v2 has a program that tries the rules one by
 one (device_program.py). Both begin with "nothing is allowed" (GO-2022-0396).
 """
 
@@ -24,8 +24,8 @@ ALL = READ | WRITE | MKNOD
 ANY = -1
 BITS = {"r": READ, "w": WRITE, "m": MKNOD}
 
-# The default devices of config-linux.md by path, except console and ptmx, which are not nodes: (major, minor). A device
-# in the config with the same path replaces one.
+# (major, minor) of the default devices of config-linux.md, by path. console and ptmx are not nodes. A device in the
+# config with the same path replaces the default one.
 DEFAULT_NODES = {
     "/dev/null": (1, 3),
     "/dev/random": (1, 8),
@@ -34,7 +34,8 @@ DEFAULT_NODES = {
     "/dev/zero": (1, 5),
     "/dev/urandom": (1, 9),
 }
-# Making a node is harmless, opening it is not. Then the ptys (136:*), /dev/ptmx, and /dev/net/tun, as in runc.
+# Making any node is allowed: that is harmless, unlike opening it. After the default devices: the ptys (136:*),
+# /dev/ptmx and /dev/net/tun, as in runc.
 DEFAULT_RULES: tuple[Rule, ...] = (
     (True, "c", ANY, ANY, MKNOD),
     (True, "b", ANY, ANY, MKNOD),
@@ -46,7 +47,7 @@ DEFAULT_RULES: tuple[Rule, ...] = (
 
 
 def bits_of(access: str) -> int:
-    """Return the access bits of "rwm"."""
+    """Return the access bits of letters such as "rwm"."""
     bits = 0
     for letter in access:
         bits |= BITS[letter]
@@ -54,7 +55,7 @@ def bits_of(access: str) -> int:
 
 
 def effective(rules: Sequence[Rule]) -> tuple[bool, list[Rule]]:
-    """Return (default, the rules after it): rules before one for all devices and all access have no effect."""
+    """Return (default, the rules after it). A rule for all devices and all access makes the ones before it useless."""
     for index in range(len(rules) - 1, -1, -1):
         if rules[index][1:] == ("a", ANY, ANY, ALL):
             return rules[index][0], list(rules[index + 1 :])
@@ -74,7 +75,7 @@ class V1List:
         self.exceptions: dict[Key, int] = {}
 
     def apply(self, rule: Rule) -> bool:
-        """Add the next rule. Return False if v1 cannot express it: a hole in an exception with wildcards."""
+        """Add the next rule. Returns False if v1 cannot express it: a hole in an exception with wildcards."""
         allow, kind, major, minor, bits = rule
         kinds = ("b", "c") if kind == "a" else (kind,)
         if allow != self.allow:
@@ -96,7 +97,7 @@ class V1List:
     def merged(self) -> dict[Key, int]:
         """Return the exceptions in the form that the kernel needs.
 
-        It needs one exception that permits all of an access: reading and writing must not be split between two.
+        It permits an access only if a single exception does: reading and writing must not be split between two.
         """
         if self.allow:
             return dict(self.exceptions)
@@ -106,8 +107,8 @@ class V1List:
         return permitted
 
     def _crossings(self) -> dict[Key, int]:
-        """Return the devices at which exceptions for a major and for a minor number meet, if only both together permit
-        reading and writing."""
+        """Return the devices that one exception matches by major number and another one by minor number, if only the
+        two together permit reading and writing."""
         found: dict[Key, int] = {}
         for (kind, any_major, minor), bits in self.exceptions.items():
             for (other_kind, major, any_minor), other in self.exceptions.items():
@@ -135,7 +136,7 @@ def _overlap(key: Key, major: int, minor: int) -> bool:
 
 
 def fold(rules: Sequence[Rule], base: str = "") -> V1List:
-    """Return the rules in v1's form. Raises Error, whose pointer is that of a rule below base."""
+    """Return the rules in v1's form. Raises Error for a rule that v1 cannot express. base: the list's JSON pointer."""
     allow, rest = effective(rules)
     folded = V1List(allow)
     for index, rule in enumerate(rest, len(rules) - len(rest)):
@@ -143,7 +144,7 @@ def fold(rules: Sequence[Rule], base: str = "") -> V1List:
             raise Error(
                 f"the device rule {_word(rule)} {line(rule[1:4], rule[4])} cannot be expressed on cgroup v1",
                 pointer=f"{base}/{index}" if base else "",
-                hint="it is an exception to a rule with wildcards; list the devices instead",
+                hint="it is an exception to a rule with wildcards; list the devices one by one instead",
             )
     return folded
 
@@ -153,14 +154,14 @@ def _word(rule: Rule) -> str:
 
 
 def line(key: Key, bits: int) -> str:
-    """Format a rule as in v1's files: "c 1:3 rwm"."""
+    """Format a rule as in v1's files, such as "c 1:3 rwm"."""
     major, minor = ("*" if number == ANY else str(number) for number in key[1:])
     letters = "".join(letter for letter, bit in BITS.items() if bits & bit)
     return f"{key[0]} {major}:{minor} {letters}"
 
 
 def parse_v1_list(text: str) -> V1List:
-    """Parse devices.list. If all is allowed, the kernel shows no exceptions."""
+    """Parse devices.list. If everything is allowed by default, the kernel does not show the exceptions."""
     found = V1List()
     for entry in lines_of(text):
         kind, numbers, access = words_of(entry)
@@ -172,9 +173,9 @@ def parse_v1_list(text: str) -> V1List:
 
 
 def transition(current: V1List, wanted: V1List) -> list[tuple[str, str]]:
-    """Return (file, line) of each write that leads from one list to the other.
+    """Return (file, line) of each write that turns one list into the other.
 
-    Only the difference: a running container never loses, even for a moment, what both lists allow.
+    Only differences are written, so a running container never loses, even for a moment, what both lists allow.
     """
     writes: list[tuple[str, str]] = []
     before: dict[Key, int] = current.exceptions
@@ -195,10 +196,10 @@ def transition(current: V1List, wanted: V1List) -> list[tuple[str, str]]:
 
 
 def same(found: V1List, wanted: V1List) -> bool:
-    """Whether devices.list shows what was wanted, as far as it shows it."""
+    """Whether devices.list shows what was wanted; it does not show the exceptions to "all"."""
     return found.allow == wanted.allow and (wanted.allow or found.exceptions == wanted.merged())
 
 
 def allows_everything(rules: Iterable[Rule]) -> bool:
-    """Whether no rule removes anything from "all"."""
+    """Whether the rules deny nothing: each allows all kinds of access."""
     return all(rule[0] and rule[4] == ALL for rule in rules)

@@ -1,4 +1,4 @@
-"""The end of a cgroup: signal all processes in it, and remove what create made."""
+"""The end of a cgroup: signal all processes in it, and remove the directories that create made."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ocipy.cgroups.cgroup import Cgroup
 
 REMOVE_TRIES = 11
-# Processes held at the same time.
+# How many pidfds are open at the same time.
 BATCH = 256
 # Descriptors that a walk through the cgroups needs.
 FILES = 4
@@ -30,8 +30,8 @@ FILES = 4
 def kill_all(cgroup: Cgroup, signal: int) -> None:
     """Send a signal to every process in the cgroup and below. Raises OSError.
 
-    SIGKILL by cgroup.kill (Linux 5.14), if it exists. Otherwise all are frozen while being signalled, so that no fork
-    escapes and no id is reused meanwhile; on v1 SIGKILL only takes effect after the thaw.
+    SIGKILL is sent by cgroup.kill (Linux 5.14) if possible. Otherwise the processes are frozen while they are
+    signalled, so that no fork escapes and no id is reused; on v1, SIGKILL takes effect only after the thaw.
     """
     if signal == SIGKILL and _kill_unified(cgroup) and cgroup.mode == "v2":
         if not any(map(_is_passed_by, cgroup.processes())):
@@ -56,7 +56,7 @@ def kill_all(cgroup: Cgroup, signal: int) -> None:
 
 
 def _kill_unified(cgroup: Cgroup) -> bool:
-    """Whether cgroup.kill worked: not before Linux 5.14, and not in a threaded cgroup."""
+    """Write to cgroup.kill. Returns whether that worked: not before Linux 5.14, and not in a threaded cgroup."""
     path = cgroup.path_of("")
     if not path:
         return False
@@ -68,7 +68,7 @@ def _kill_unified(cgroup: Cgroup) -> bool:
 
 
 def _is_passed_by(pid: int) -> bool:
-    """Whether cgroup.kill may have missed this process: it signals main threads, which may exit before others."""
+    """Whether cgroup.kill may have missed this process: it signals only main threads, and its own may be gone."""
     try:
         fields = stat_fields(read_file(f"/proc/{pid}/stat"))
     except OSError:
@@ -93,17 +93,18 @@ def _signal(cgroup: Cgroup, signal: int, frozen: bool) -> None:
 
 
 def _ours(pids: list[int]) -> list[int]:
-    """Without those outside our pid namespace, reported as 0: for kill(2) that is our own process group."""
+    """Leave out processes outside our pid namespace, reported as 0: to kill(2), that means our own process group."""
     return [pid for pid in pids if pid > 0]
 
 
 def _signal_running(members: Callable[[], list[int]], signal: int) -> None:
-    """They are running, so an id may have been reused: hold the process first, then check that it is still a member.
+    """Signal processes that are running, so that an id may be reused: open a pidfd, then check that the process is
+    still a member.
 
-    In batches, since a process may only have 1,024 descriptors open, or fewer (RLIMIT_NOFILE), and a cgroup any number
-    of processes.
+    In batches, since a process may have only 1,024 open descriptors or fewer (RLIMIT_NOFILE), and a cgroup may have any
+    number of processes.
     """
-    # Each once: the kernel may report a process twice that moves meanwhile.
+    # Without duplicates: the kernel may report a process twice if it moves meanwhile.
     pids = list(dict.fromkeys(_ours(members())))
     failure: OSError | None = None
     while pids:
@@ -126,8 +127,8 @@ def _signal_running(members: Callable[[], list[int]], signal: int) -> None:
 
 
 def _hold(pids: list[int], held: dict[int, int]) -> None:
-    """Take a batch from the list, and open a pidfd of each process that is alive."""
-    # Reserved meanwhile, to list the members again.
+    """Take a batch from the list, and open a pidfd for each process that is alive."""
+    # Reserve the descriptors that it takes to list the members again.
     spare: list[int] = []
     try:
         while len(spare) < FILES:
@@ -149,10 +150,10 @@ def _hold(pids: list[int], held: dict[int, int]) -> None:
 def remove(cgroup: Cgroup) -> None:
     """Remove the directories that create made. Raises Error, OSError.
 
-    A container's own cgroup is removed with everything below and in it, a parent only if it is empty.
+    The container's own cgroup is removed with its processes and everything below it; a parent only if it is empty.
     """
     places = set(cgroup.paths.values())
-    # After a normal end they are empty. The freezer's first: processes frozen there do not die elsewhere.
+    # After a normal end they are empty. Otherwise the freezer's comes first: processes frozen there cannot die.
     leaves = [path for path in cgroup.created if path in places and not _rmdir(path)]
     leaves.sort(key=lambda path: path != freezer.place(cgroup.paths)[1])
     for path in leaves:
@@ -163,7 +164,7 @@ def remove(cgroup: Cgroup) -> None:
 
 
 def _rmdir(path: str) -> bool:
-    """Whether it is gone, or cannot be removed for a reason that does not concern us (a read-only host)."""
+    """Remove a cgroup. Returns False if it is not empty. A missing one, and a read-only filesystem, are not errors."""
     try:
         posix.rmdir(path)
     except OSError as error:
@@ -175,7 +176,7 @@ def _rmdir(path: str) -> bool:
 
 
 def _empty(path: str) -> None:
-    """Kill the remaining processes in a cgroup and below, and remove it, children first."""
+    """Kill the remaining processes in a cgroup and below it, and remove it, children first."""
     pause = 0.001
     for left in range(REMOVE_TRIES, 0, -1):
         files.walk(path, leave=_rmdir_at)
@@ -191,7 +192,7 @@ def _empty(path: str) -> None:
     raise Error(
         f"cannot remove the cgroup {path}: {len(files.processes(path))} processes in it do not exit",
         pointer="/linux/cgroupsPath",
-        hint="one may be stuck in the kernel, in a filesystem or a driver",
+        hint="one of them may be stuck in the kernel, in a filesystem or a driver",
     )
 
 

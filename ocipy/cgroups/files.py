@@ -1,4 +1,4 @@
-"""Reading and writing the small files of a cgroup, one system call per operation."""
+"""The directories and small files of a cgroup: make, list, read, write."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
-# The kernel's errors for a cgroup, or a file in one, that has been removed.
+# The kernel's errors for a removed cgroup, or a file in one.
 GONE = (ENOENT, ENODEV)
-# A task that is still being made is briefly refused with EINVAL.
+# For a short time the kernel refuses to move a task that is still being made (EINVAL). Pause in seconds.
 YOUNG_TASK_TRIES = 5
 YOUNG_TASK_PAUSE = 0.03
 MAKE_TRIES = 10
@@ -28,7 +28,7 @@ def read(path: str) -> str:
 
 
 def write(path: str, value: str) -> None:
-    """Write a control file in one write(2): the kernel takes each write as a whole. Raises OSError."""
+    """Write a control file in one write(2): the kernel treats each write as a whole value. Raises OSError."""
     fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
     try:
         posix.write(fd, encode(value))
@@ -49,7 +49,7 @@ def write_pid(directory: str, pid: int) -> None:
 
 
 def is_present(path: str) -> bool:
-    """Whether a file or directory of that path exists."""
+    """Whether a file or directory exists at that path."""
     try:
         posix.stat(path)
     except OSError:
@@ -58,7 +58,7 @@ def is_present(path: str) -> bool:
 
 
 def make_directory(path: str, stop: str) -> list[str]:
-    """Make a cgroup and the missing ones above it, below `stop`. Returns those made, the topmost first.
+    """Make a cgroup and the missing ones between it and `stop`. Returns the new ones, the topmost first.
 
     If somebody else removes an empty parent meanwhile, it is made again. Raises OSError.
     """
@@ -79,7 +79,7 @@ def make_directory(path: str, stop: str) -> list[str]:
 
 
 def _make(path: str) -> bool:
-    """Whether it did not exist yet."""
+    """Make a directory. Returns False if it existed."""
     try:
         posix.mkdir(path, 0o755)
     except FileExistsError:
@@ -88,12 +88,12 @@ def _make(path: str) -> bool:
 
 
 def parent_of(path: str) -> str:
-    """Return the directory above."""
+    """Return the parent directory's path."""
     return path[: path.rindex("/")]
 
 
 def missing(path: str, top: str) -> list[str]:
-    """Return the missing directories among this one and those above it, below `top`, the topmost first."""
+    """Return which directories are missing, this one and its ancestors below `top`, the topmost first."""
     found: list[str] = []
     while path != top and not is_present(path):
         found.append(path)
@@ -105,12 +105,12 @@ def missing(path: str, top: str) -> list[str]:
 def walk(
     path: str, enter: Callable[[int], object] | None = None, leave: Callable[[int, str], object] | None = None
 ) -> None:
-    """Walk through a cgroup and all below it, by descriptors: a container may nest its own as deep as it likes.
+    """Walk through a cgroup and all below it, by descriptors: a container may nest its own as deeply as it likes.
 
-    enter: called with a descriptor of each, before those below it; these are skipped if it returns True.
-    leave: called for each except the topmost, after those below it, with a descriptor of its parent and its name.
-    No more than two descriptors are open at a time. The way back is "..": a cgroup cannot move to another parent.
-    One that disappears meanwhile is skipped. Raises OSError.
+    enter: called with a descriptor of each cgroup, before its children, which are skipped if it returns True.
+    leave: called for each cgroup except the topmost, after its children, with a descriptor of its parent and its name.
+    At most two descriptors are open at a time. The walk goes back by "..", since a cgroup cannot move to another
+    parent. A cgroup that disappears meanwhile is skipped. Raises OSError.
     """
     try:
         fd = posix.open(path, DIRECTORY)
@@ -149,10 +149,10 @@ def walk(
 
 
 def _below(fd: int, enter: Callable[[int], object] | None) -> list[str]:
-    """Enter a cgroup and return the names of those directly below it."""
+    """Enter a cgroup and return the names of its children."""
     if enter is not None and enter(fd) is True:
         return []
-    if posix.fstat(fd).st_nlink == 2:  # the kernel counts children as links (inode(7))
+    if posix.fstat(fd).st_nlink == 2:  # no children: each would count as a link (inode(7))
         return []
     try:
         with posix.scandir(fd) as entries:
@@ -178,9 +178,9 @@ def write_at(directory: int, name: str, value: bytes) -> None:
 
 
 def processes(path: str) -> list[int]:
-    """Return the ids of the processes in a cgroup and those below it. One that disappears has none.
+    """Return the ids of the processes in a cgroup and those below it. A cgroup that disappears has none.
 
-    0 stands for a process outside our pid namespace.
+    An id of 0 is a process outside our pid namespace. Raises OSError.
     """
     found: list[int] = []
 
@@ -188,7 +188,7 @@ def processes(path: str) -> list[int]:
         try:
             found.extend(map(int, words_of(read_at(fd, "cgroup.procs"))))
         except OSError as error:
-            # EOPNOTSUPP: a threaded cgroup, whose processes its domain lists (cgroups(7)).
+            # EOPNOTSUPP: a threaded cgroup; the domain above it lists its processes (cgroups(7)).
             if error.errno not in (*GONE, EOPNOTSUPP):
                 raise
 
@@ -197,7 +197,7 @@ def processes(path: str) -> list[int]:
 
 
 def path_of(paths: Mapping[str, str], controller: str) -> str:
-    """Return a cgroup's directory, of those by hierarchy, for a v1 controller, or v2 (""); "" if there is none."""
+    """Return a cgroup's directory for a v1 controller, or "" for v2, from its directories by hierarchy; "" if none."""
     found = paths.get(controller)
     if found is not None:
         return found

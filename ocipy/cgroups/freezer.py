@@ -1,7 +1,6 @@
-"""Freezing and thawing.
+"""Freeze and thaw a cgroup, with v1's freezer controller or v2's cgroup.freeze.
 
-With v1's freezer controller (Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst) or v2's cgroup.freeze
-(…/cgroup-v2.rst).
+Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst, Documentation/admin-guide/cgroup-v2.rst.
 """
 
 from __future__ import annotations
@@ -25,18 +24,18 @@ V2_PATIENCE_MS = 10_000
 
 
 def place(paths: Mapping[str, str]) -> tuple[bool, str]:
-    """Return (whether it is the v1 freezer, its directory); the v2 one if v1 has none."""
+    """Return (True, directory of the v1 freezer), or (False, v2 directory or "") if there is no v1 freezer."""
     path = files.path_of(paths, "freezer")
     return (True, path) if path else (False, paths.get("", ""))
 
 
 def freeze(paths: Mapping[str, str]) -> None:
-    """Freeze and wait until it is frozen. Raises Error, thawed again; OSError."""
+    """Freeze a cgroup and wait until it is frozen. If that fails, thaw it again and raise Error or OSError."""
     v1, path = place(paths)
     if not path:
         raise Error(
             "cannot freeze: the container has no cgroup with a freezer",
-            hint="the runtime could not make one; without root it needs a delegated cgroup",
+            hint="the runtime could not make one; without root, it needs a delegated cgroup",
         )
     if v1:
         _freeze_v1(path)
@@ -46,7 +45,7 @@ def freeze(paths: Mapping[str, str]) -> None:
 
 def _freeze_v1(path: str) -> None:
     # A process that forks while the kernel walks the list keeps the state at FREEZING. Writing again includes the new
-    # ones; now and then all must run for a moment, so that what the forks wait for can happen.
+    # processes. Now and then all must run for a moment, so that what the forks wait for can happen.
     try:
         for attempt in range(V1_TRIES):
             if attempt % 50 == 49:
@@ -58,7 +57,7 @@ def _freeze_v1(path: str) -> None:
             if files.read(path + "/freezer.state").strip() == "FROZEN":
                 if not _holds_a_dying_one(path):
                     return
-                # It would stay like this forever, and nobody could tell why: let it die first.
+                # The process would stay frozen forever and seem to ignore SIGKILL: let it die first.
                 _thaw_v1(path)
                 sleep(0.01)
         raise Error("cannot freeze the container", hint="a process is stuck in the kernel")
@@ -68,9 +67,9 @@ def _freeze_v1(path: str) -> None:
 
 
 def _holds_a_dying_one(path: str) -> bool:
-    """Whether a process in it was sent SIGKILL, which on v1 only takes effect once it is thawed.
+    """Whether SIGKILL is pending for a process in the cgroup: on v1 it takes effect only after the thaw.
 
-    A cgroup below that the container has frozen itself stays frozen whatever happens to this one, and does not count.
+    Skips a cgroup below that the container itself has frozen, since it stays frozen whatever happens to this one.
     """
     pids: list[int] = []
     topmost = True
@@ -110,7 +109,7 @@ def _freeze_v2(path: str) -> None:
             left = (deadline - _kernel.monotonic_ns()) // 1_000_000
             if left <= 0:
                 raise Error("cannot freeze the container", hint="a process is stuck in the kernel")
-            # The kernel reports a change of the file as urgent data; the timeout covers a change between read and poll.
+            # The kernel signals a change of the file as POLLPRI. The timeout covers a change between read and poll.
             _kernel.poll([(fd, POLLPRI)], min(left, 50))
     except BaseException:
         files.write(path + "/cgroup.freeze", "0")
@@ -120,7 +119,7 @@ def _freeze_v2(path: str) -> None:
 
 
 def thaw(paths: Mapping[str, str]) -> None:
-    """Thaw; one that is gone counts as thawed."""
+    """Thaw a cgroup. A removed one counts as thawed. Raises OSError."""
     v1, path = place(paths)
     if not path:
         return
@@ -135,9 +134,9 @@ def thaw(paths: Mapping[str, str]) -> None:
 
 
 def thaw_all(paths: Mapping[str, str]) -> None:
-    """Thaw it, and on v1 all below it that its own processes may have frozen: there SIGKILL only takes effect then.
+    """Thaw a cgroup. On v1 also those below it, which its processes may have frozen: SIGKILL must reach all.
 
-    Those that are gone count as thawed.
+    Removed cgroups count as thawed. Raises OSError.
     """
     v1, path = place(paths)
     if v1:
@@ -159,7 +158,7 @@ def _thaw_v1(path: str) -> None:
 
 
 def is_frozen(paths: Mapping[str, str]) -> bool:
-    """Whether this cgroup itself was frozen: a frozen parent does not make a container paused."""
+    """Whether this cgroup itself was frozen. A container is not paused if only a parent is frozen."""
     v1, path = place(paths)
     if not path:
         return False
@@ -174,7 +173,7 @@ def is_frozen(paths: Mapping[str, str]) -> bool:
 
 
 def blocks_newcomers(paths: Mapping[str, str]) -> bool:
-    """Whether a process that joins now would be frozen, by this cgroup or one above it."""
+    """Whether a process that joins now would be frozen by this cgroup or one above it. Raises OSError."""
     v1, path = place(paths)
     if not path:
         return False

@@ -1,7 +1,7 @@
-"""What cgroups the host has, and where we are in them: from /proc/self/cgroup and one stat(2) per hierarchy.
+"""Which cgroup hierarchies the host has, and where we are in them: from /proc/self/cgroup and a stat(2) per hierarchy.
 
-/proc/self/mountinfo, which can have thousands of lines, is only read if a hierarchy is not at its usual place, or if
-its mount has another root than the one that /proc/self/cgroup counts from.
+/proc/self/mountinfo, which can have thousands of lines, is read only if a hierarchy is not at its usual place, or if
+its mount does not show the root that the paths in /proc/self/cgroup start from.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ocipy.linux.constants import CGROUP2_SUPER_MAGIC
 from ocipy.linux.text import lines_of, words_of
 
 ROOT = "/sys/fs/cgroup"
-# kernfs gives a hierarchy's root the inode 1; a mount with another root shows a part of it.
+# kernfs gives a hierarchy's root the inode 1. A mount with another root shows only part of the hierarchy.
 ROOT_INODE = 1
 
 
@@ -23,9 +23,9 @@ class Layout:
     """The hierarchies of this host.
 
     mode: "v1", "hybrid" (v1 hierarchies and a v2 one) or "v2".
-    mounts: mount point of each v1 hierarchy, by its name in /proc/self/cgroup ("cpu,cpuacct", "name=systemd").
-    unified: mount point of the v2 hierarchy, "" if there is none.
-    own: our own cgroup in each as a path below the mount point, "/" for the top; the v2 one under "".
+    mounts: the mount point of each v1 hierarchy, by its name in /proc/self/cgroup ("cpu,cpuacct", "name=systemd").
+    unified: the mount point of the v2 hierarchy; "" if there is none.
+    own: our own cgroup in each hierarchy, as a path below the mount point; "/" at the top. The key for v2 is "".
     """
 
     __slots__ = ("_unified_controllers", "mode", "mounts", "own", "unified")
@@ -39,7 +39,7 @@ class Layout:
 
     @property
     def unified_controllers(self) -> tuple[str, ...]:
-        """Return the controllers at the top of the v2 hierarchy."""
+        """Return the controllers at the top of the v2 hierarchy. Raises OSError."""
         if self._unified_controllers is None:
             self._unified_controllers = ()
             if self.unified:
@@ -48,14 +48,14 @@ class Layout:
 
     @property
     def controllers(self) -> tuple[str, ...]:
-        """For plan.model.Host: the v1 hierarchies by name; the v2 controllers, on a hybrid host as "unified:NAME"."""
+        """For plan.model.Host: names of v1 hierarchies; v2 controllers, on a hybrid host as "unified:NAME"."""
         if self.mode == "v2":
             return self.unified_controllers
         return (*self.mounts, *("unified:" + name for name in self.unified_controllers))
 
     @property
     def hierarchies(self) -> tuple[str, ...]:
-        """Return the names of all hierarchies: v1's, then "" for v2 if there is one."""
+        """Return the names of all hierarchies: v1's, then "" if there is a v2 hierarchy."""
         return (*self.mounts, "") if self.unified else tuple(self.mounts)
 
     def top(self, hierarchy: str) -> str:
@@ -63,12 +63,12 @@ class Layout:
         return self.mounts[hierarchy] if hierarchy else self.unified
 
     def directory(self, hierarchy: str, path: str) -> str:
-        """Return a cgroup's directory, from its path below the mount point."""
+        """Return a cgroup's directory, given its path below the mount point."""
         return self.top(hierarchy) + (path if path != "/" else "")
 
 
 def parse_own(text: str) -> dict[str, str]:
-    """Parse /proc/PID/cgroup (cgroups(7)): path by hierarchy name, the v2 one under ""."""
+    """Parse /proc/PID/cgroup (cgroups(7)): paths by hierarchy name, "" for v2."""
     own = {}
     for line in lines_of(text):
         parts = line.split(":", 2)
@@ -78,7 +78,7 @@ def parse_own(text: str) -> dict[str, str]:
 
 
 def parse_mounts(text: str) -> list[tuple[str, str, str, frozenset[str]]]:
-    """Return the cgroup mounts of /proc/PID/mountinfo (proc(5)): (mount point, root, type, superblock options)."""
+    """Return the cgroup mounts in /proc/PID/mountinfo (proc(5)): (mount point, root, type, superblock options)."""
     found = []
     for line in lines_of(text):
         if " - cgroup" not in line:
@@ -92,7 +92,7 @@ def parse_mounts(text: str) -> list[tuple[str, str, str, frozenset[str]]]:
 
 
 def _unescape(text: str) -> str:
-    """Undo the octal escapes of mountinfo."""
+    """Undo the octal escapes in mountinfo."""
     if "\\" not in text:
         return text
     for character, escape in ((" ", "\\040"), ("\t", "\\011"), ("\n", "\\012"), ("\\", "\\134")):
@@ -101,7 +101,7 @@ def _unescape(text: str) -> str:
 
 
 def relative(path: str, root: str) -> str:
-    """Return a path of /proc/self/cgroup relative to a mount with this root; "/" if the mount does not show it."""
+    """Return a path in /proc/self/cgroup relative to a mount with this root; "/" if the mount does not show it."""
     if root in ("/", ""):
         return path
     if path == root:
@@ -115,7 +115,7 @@ _known: Layout | None = None
 
 
 def probe() -> Layout:
-    """Look at the host, once per process. Raises OSError."""
+    """Find the host's hierarchies, once per process. Raises OSError."""
     global _known
     if _known is None:
         _known = _probe()
@@ -145,7 +145,9 @@ def _probe() -> Layout:
 
 
 def _at_usual_places(own: dict[str, str], tree: int) -> Layout | None:
-    """Return v1 as usually mounted, None if anything differs. tree: device number of the mount points' filesystem."""
+    """Return the layout if v1 is mounted as usual; None if anything differs.
+
+    tree: the device number of the filesystem with the mount points."""
     mounts = {}
     unified = ""
     for name, path in own.items():
@@ -170,13 +172,13 @@ def _at_usual_places(own: dict[str, str], tree: int) -> Layout | None:
 
 
 def from_mountinfo(own: dict[str, str], text: str) -> Layout:
-    """The same, from the content of /proc/self/mountinfo. Without a cgroup mount: v1 without hierarchies."""
+    """Return the layout according to /proc/self/mountinfo. Without a cgroup mount, it is "v1" without hierarchies."""
     mounts: dict[str, str] = {}
     unified = ""
     paths: dict[str, str] = {}
     for point, root, kind, options in parse_mounts(text):
         if kind == "cgroup2":
-            # The usual place counts, not another mount that somebody made elsewhere.
+            # Prefer the usual place to another mount that somebody made elsewhere.
             if "" in own and (not unified or point.startswith(ROOT)):
                 unified = point
                 paths[""] = relative(own[""], root)

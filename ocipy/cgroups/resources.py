@@ -1,7 +1,7 @@
-"""linux.resources as a list of writes: which file of which hierarchy gets which value, in which order.
+"""linux.resources as a list of writes: which file in which hierarchy gets which value, in which order. Pure.
 
-Pure: Cgroup.write, by its options, handles what depends on the kernel's files, or on their present values. The device
-rules are separate: devices.py.
+The options of Cgroup.write handle what depends on the kernel's files and on their current values. The device rules are
+separate: devices.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ocipy.config.types import Resources
 
-# The parts of resources: name, its v1 and v2 controllers, and the functions that turn it into writes on each.
+# A part of resources: its name, its v1 and v2 controllers, and the functions that turn it into writes on each.
 Part = tuple[str, str, str, "Callable[[Writes, Any], None]", "Callable[[Writes, Any], None]"]
 
 EARLY: tuple[Part, ...] = (
@@ -30,7 +30,7 @@ CPU: Part = ("cpu", "cpu", "cpu", v1_files.cpu, v2_files.cpu)
 PIDS: Part = ("pids", "pids", "pids", v1_files.pids, v2_files.pids)
 BLOCK_IO: Part = ("blockIO", "blkio", "io", v1_files.block_io, v2_files.block_io)
 HUGETLB: Part = ("hugepageLimits", "hugetlb", "hugetlb", v1_files.hugetlb, v2_files.hugetlb)
-# network has two controllers on v1, none on v2: v2_files.network refuses.
+# network has two controllers on v1 and none on v2, where it is refused.
 NET_CLS: Part = ("network", "net_cls", "", v1_files.net_cls, v2_files.net_cls)
 NET_PRIO: Part = ("network", "net_prio", "", v1_files.net_prio, v2_files.net_prio)
 RDMA: Part = ("rdma", "rdma", "rdma", v1_files.rdma, v2_files.rdma)
@@ -41,14 +41,14 @@ LATER_V2 = (PIDS, MEMORY, BLOCK_IO, CPU, CPUSET, HUGETLB, NET_CLS, NET_PRIO, RDM
 
 
 def early(resources: Resources, mode: str, controllers: tuple[str, ...]) -> Writes:
-    """The writes that a process needs before it may join: v1's cpuset and realtime budget."""
+    """Return the writes that must precede a process's joining: v1's cpuset and realtime budget. Raises Error."""
     return _compile(EARLY, resources, mode, controllers)
 
 
 def limits(resources: Resources, mode: str, controllers: tuple[str, ...]) -> Writes:
-    """Return all other writes except the devices. Raises Error, with its pointer, for what this host lacks.
+    """Return all other writes, except those for devices. Raises Error with the field's pointer for what the host lacks.
 
-    mode, controllers: as in plan.model.Host. pids.limit is a number here, including 0.
+    mode, controllers: as in plan.model.Host. A pids.limit of 0 counts as a number here.
     """
     writes = _compile(LATER_V2 if mode == "v2" else LATER_V1, resources, mode, controllers)
     _unified(writes, resources.get("unified") or {}, mode, controllers)
@@ -89,7 +89,7 @@ def _missing(controller: str, pointer: str) -> Error:
 
 
 def _unified(writes: Writes, unified: dict[str, str], mode: str, controllers: tuple[str, ...]) -> None:
-    """linux.resources.unified: file by file, line by line, after all else, so that it takes precedence."""
+    """Add linux.resources.unified, file by file and line by line. It comes last, so that it takes precedence."""
     for file, value in unified.items():
         inner = writes.below("unified")
         pointer = inner.base + escape(file)
@@ -97,7 +97,7 @@ def _unified(writes: Writes, unified: dict[str, str], mode: str, controllers: tu
             raise Error("unified resources need cgroup v2, which this host does not have", pointer=pointer)
         assert "/" not in file and "." in file.strip(".")
         controller = file.partition(".")[0]
-        # The core's files and those of pressure stall information do not belong to a controller.
+        # The files cgroup.* and *.pressure (pressure stall information) do not belong to a controller.
         if controller != "cgroup" and not file.endswith(".pressure"):
             if (controller if mode == "v2" else "unified:" + controller) not in controllers:
                 raise _missing(controller, pointer)

@@ -1,9 +1,9 @@
 """A container's resource usage, from the files of its cgroup, in the form of runc's `events` (its types/events.go).
 
-That form is v1's: v2's microseconds become nanoseconds, and its swap is added to the memory. Zeros are mostly left out,
-as by Go's omitempty. No number is negative, fractional or "max", which Go's decoders refuse: no limit is UNLIMITED.
-Exceptions, as in runc: the averages of `psi`, and cpuset.sched_relax_domain_level. What the kernel does not report is
-left out. Cold.
+That is v1's form: v2's microseconds become nanoseconds, and its swap is added to the memory. Most zeros are left out,
+as Go's omitempty does. No number is negative, fractional or "max", which Go's decoders refuse; UNLIMITED means no
+limit. Exceptions, as in runc: the averages in `psi`, and cpuset.sched_relax_domain_level. What the kernel does not
+report is left out. Cold.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CPUSET_NUMBERS = (
     "sched_load_balance",
     "sched_relax_domain_level",
 )
-# Names in the result, and of v1's files after "blkio.".
+# The name in the result, and the name of v1's file after "blkio.".
 BLOCK_IO = {
     "ioServiceBytesRecursive": "io_service_bytes",
     "ioServicedRecursive": "io_serviced",
@@ -42,9 +42,9 @@ BLOCK_IO = {
     "ioTimeRecursive": "time",
     "sectorsRecursive": "sectors",
 }
-# Which file counts depends on the scheduler and the kernel: the first one with any counts is used.
+# Which file has the counts depends on the I/O scheduler and the kernel. The first kind with any counts is used.
 BLOCK_IO_COUNTERS = ("bfq.{}_recursive", "{}_recursive", "throttle.{}_recursive", "throttle.{}")
-# Key in a line of io.stat: name in the result, and operation.
+# Key in a line of io.stat: the name in the result, and the operation.
 IO_STAT = {
     "rbytes": ("ioServiceBytesRecursive", "Read"),
     "wbytes": ("ioServiceBytesRecursive", "Write"),
@@ -53,12 +53,12 @@ IO_STAT = {
 }
 HUGE_PAGES = "/sys/kernel/mm/hugepages"
 
-# Reads a file of a cgroup, by controller (of v1; "" for v2) and name; "" if it is missing.
+# Returns the content of a file of a cgroup, by v1 controller ("" for v2) and name; "" if it is missing.
 Read = Callable[[str, str], str]
 
 
 def collect(paths: Mapping[str, str]) -> dict[str, Any]:
-    """Return the statistics of a cgroup. paths: its directories by hierarchy, as in cgroup.Cgroup."""
+    """Return a cgroup's statistics. paths: its directories by hierarchy, as in cgroup.Cgroup."""
 
     def read(controller: str, file: str) -> str:
         directory = files.path_of(paths, controller)
@@ -74,7 +74,7 @@ def collect(paths: Mapping[str, str]) -> dict[str, Any]:
 
 
 def page_sizes() -> list[str]:
-    """Return the sizes of huge pages as in the names of cgroup files: "2MB", "1GB"."""
+    """Return the sizes of huge pages as cgroup files are named after them: "2MB", "1GB"."""
     try:
         names = os.listdir(HUGE_PAGES)
     except OSError:
@@ -83,7 +83,7 @@ def page_sizes() -> list[str]:
 
 
 def page_size(kilobytes: int) -> str:
-    """Format a size as the kernel does."""
+    """Format a size of huge pages as the kernel does."""
     for shift, unit in ((20, "GB"), (10, "MB")):
         if kilobytes >= 1 << shift:
             return f"{kilobytes >> shift}{unit}"
@@ -130,11 +130,11 @@ def statistics_v2(read: Read, huge_pages: list[str]) -> dict[str, Any]:
     }
 
 
-# The forms of the kernel's files
+# Parsers for the forms of the kernel's files
 
 
 def numbers(text: str) -> dict[str, int]:
-    """Parse lines of a name and a number; skip other lines."""
+    """Parse lines with a name and a number; skip other lines."""
     found = {}
     for line in lines_of(text):
         name, _, value = line.partition(" ")
@@ -144,7 +144,7 @@ def numbers(text: str) -> dict[str, int]:
 
 
 def number(text: str) -> int:
-    """Parse a file with one number; "max" is UNLIMITED, and an empty file 0."""
+    """Parse a file with one number; "max" is UNLIMITED, and anything else 0."""
     text = text.strip()
     if text == "max":
         return UNLIMITED
@@ -152,7 +152,7 @@ def number(text: str) -> int:
 
 
 def members(text: str) -> list[int]:
-    """Parse a list such as 0-3,7 (cpuset(7))."""
+    """Parse a list of numbers such as 0-3,7 (cpuset(7))."""
     found: list[int] = []
     for part in text.strip().split(","):
         first, _, last = part.partition("-")
@@ -162,7 +162,7 @@ def members(text: str) -> list[int]:
 
 
 def block_lines(text: str) -> list[dict[str, Any]]:
-    """Parse lines such as "8:0 Read 4096" or "8:0 4096" of blkio; skip the line of the total."""
+    """Parse blkio's lines such as "8:0 Read 4096" or "8:0 4096"; skip the line with the total."""
     found = []
     for line in lines_of(text):
         device, *operation, value = words_of(line)
@@ -178,7 +178,7 @@ def _nonzero(entry: dict[str, Any], keep: tuple[str, ...] = ()) -> dict[str, Any
     return {name: value for name, value in entry.items() if value or name in keep}
 
 
-# The parts
+# The parts of the result
 
 
 def _cpu_usage_v1(read: Read) -> dict[str, Any]:
@@ -255,7 +255,7 @@ def _memory_v2(read: Read) -> dict[str, Any]:
 
 def _pids(read: Read, controller: str) -> dict[str, int]:
     limit = number(read(controller, "pids.max"))
-    # As in runc, the limit is left out if there is none.
+    # As in runc, no limit is left out, not UNLIMITED.
     return _nonzero({"current": number(read(controller, "pids.current")), "limit": 0 if limit == UNLIMITED else limit})
 
 
@@ -295,7 +295,7 @@ def _hugetlb_v1(read: Read, sizes: list[str]) -> dict[str, Any]:
                 failures = number(read("hugetlb", f"hugetlb.{kind}.failcnt"))
                 found[size] = _nonzero({"usage": number(usage), "max": most, "failcnt": failures}, keep=("failcnt",))
                 break
-    # On a hybrid host v2 may have this controller.
+    # On a hybrid host, the controller may be on v2.
     return found or _hugetlb_v2(read, sizes)
 
 
@@ -310,7 +310,7 @@ def _hugetlb_v2(read: Read, sizes: list[str]) -> dict[str, Any]:
 
 
 def _pressure(read: Read, resource: str) -> dict[str, Any]:
-    """Pressure stall information (Documentation/accounting/psi.rst); empty if the kernel or the cgroup disables it."""
+    """Parse pressure stall information (Documentation/accounting/psi.rst); empty if it is disabled."""
     text = read("", resource + ".pressure")
     if not text:
         return {}

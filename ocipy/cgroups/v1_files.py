@@ -1,7 +1,8 @@
-"""resources on cgroup v1: what goes into which file (Documentation/admin-guide/cgroup-v1/).
+"""resources on cgroup v1: what to write to which file (Documentation/admin-guide/cgroup-v1/).
 
-0, false and "" mean "not set", as engines send them; -1 is "no limit" where the specification says so. Impossible
-values raise Error with the field's pointer.
+0, false and "" mean "not set", because engines send them for unset fields. -1 means "no limit" where the specification
+says so. Each function adds the writes for one part of resources, and raises Error with the field's pointer for an
+impossible value.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 # kernel/sched/sched.h: MIN_SHARES and MAX_SHARES. The kernel silently clamps other values.
 MIN_SHARES = 2
 MAX_SHARES = 1 << 18
-# swappiness is unsigned in the specification, and -1 ("not set") arrives as this.
+# swappiness is unsigned in the specification, so -1 ("not set") arrives as this number.
 UNSET_SWAPPINESS = (1 << 64) - 1
 
 
 def nothing(writes: Writes, part: object) -> None:
-    """Nothing: the part is handled elsewhere."""
+    """Add nothing: another function or hierarchy handles the part."""
 
 
 def cpuset(writes: Writes, cpu: CPU) -> None:
@@ -36,7 +37,7 @@ def cpuset(writes: Writes, cpu: CPU) -> None:
 
 
 def realtime(writes: Writes, cpu: CPU) -> None:
-    """The fields realtimePeriod and realtimeRuntime: each is refused while it conflicts with the other."""
+    """The fields realtimePeriod and realtimeRuntime. The kernel refuses a value that conflicts with the other one."""
     period, runtime = cpu.get("realtimePeriod"), cpu.get("realtimeRuntime")
     if period:
         defer = writes.base + "/realtimePeriod" if runtime else ""
@@ -46,12 +47,12 @@ def realtime(writes: Writes, cpu: CPU) -> None:
 
 
 def deferred(pointer: str) -> WriteOptions:
-    """Return the option defer, for a write that conflicts with a later one unless the pointer is ""."""
+    """Return the option `defer` for a write that may conflict with a later one; no option if the pointer is ""."""
     return {"defer": pointer} if pointer else {}
 
 
 def cpu(writes: Writes, cpu: CPU) -> None:
-    """shares, quota, period, burst, idle."""
+    """The fields shares, quota, period, burst and idle."""
     shares, idle = cpu.get("shares"), cpu.get("idle")
     if shares:
         if not MIN_SHARES <= shares <= MAX_SHARES:
@@ -59,7 +60,7 @@ def cpu(writes: Writes, cpu: CPU) -> None:
                 f"{shares} CPU shares cannot be set: the kernel accepts {MIN_SHARES} to {MAX_SHARES}",
                 pointer=writes.base + "/shares",
             )
-        # Refused while the cgroup is idle, so written again after that has changed.
+        # Refused while the cgroup is idle, so deferred if idle changes too.
         writes.add(
             "shares", "cpu", "cpu.shares", shares, **deferred(writes.base + "/shares" if idle is not None else "")
         )
@@ -76,7 +77,7 @@ def cpu(writes: Writes, cpu: CPU) -> None:
 
 
 def memory(writes: Writes, memory: Memory) -> None:
-    """All of memory. limit and swap are in the order that suits the present values: limit must not exceed swap."""
+    """All fields of memory. limit must never exceed swap, so the current values decide which is written first."""
     limit, swap = memory.get("limit"), memory.get("swap")
     if limit:
         defer = deferred(writes.base + "/limit" if swap or limit == -1 else "")
@@ -84,7 +85,7 @@ def memory(writes: Writes, memory: Memory) -> None:
     if swap:
         writes.add("swap", "memory", "memory.memsw.limit_in_bytes", swap, resume=True)
     elif limit == -1:
-        # Without a memory limit there is none on memory and swap either. The file is missing if swap is not accounted.
+        # Removing the memory limit also removes the limit on memory and swap. Without swap accounting there is no file.
         writes.add("limit", "memory", "memory.memsw.limit_in_bytes", -1, optional=True, resume=True)
     for field, file in (
         ("reservation", "memory.soft_limit_in_bytes"),
@@ -95,10 +96,10 @@ def memory(writes: Writes, memory: Memory) -> None:
         if value:
             options: WriteOptions = {}
             if value == -1:
-                # If the kernel has no such file, nothing is limited.
+                # If the kernel has no such file, there is no limit to remove.
                 options["optional"] = True
             elif field == "kernel":
-                # Since Linux 5.16 refused, or accepted and ignored.
+                # Since Linux 5.16 the kernel refuses a limit, or accepts and ignores it.
                 options["verify"] = True
             writes.add(field, "memory", file, value, **options)
     if memory.get("useHierarchy"):
@@ -111,14 +112,14 @@ def memory(writes: Writes, memory: Memory) -> None:
 
 
 def pids(writes: Writes, pids: Pids) -> None:
-    """limit: 0 is a limit, a negative value means none."""
+    """The field limit. 0 is a limit; a negative value means no limit."""
     limit = pids.get("limit")
     if limit is not None:
         writes.add("limit", "pids", "pids.max", limit if limit >= 0 else "max")
 
 
 def block_io(writes: Writes, io: BlockIO) -> None:
-    """Weights (of CFQ, or else of BFQ) and throttles."""
+    """All fields of blockIO: weights (CFQ's, or else BFQ's) and throttles."""
     fields: Any = io
     if io.get("weight"):
         writes.add("weight", "blkio", "blkio.weight", io["weight"], other_file="blkio.bfq.weight")
@@ -144,7 +145,7 @@ def block_io(writes: Writes, io: BlockIO) -> None:
 
 
 def hugetlb(writes: Writes, limits: Sequence[HugepageLimit]) -> None:
-    """Reservations and page faults; the kernel limits reservations since 5.7."""
+    """Limit page faults, and since Linux 5.7 also reservations."""
     for index, entry in enumerate(limits):
         size = entry["pageSize"]
         writes.add(f"{index}/limit", "hugetlb", f"hugetlb.{size}.limit_in_bytes", entry["limit"])
@@ -158,19 +159,19 @@ def net_cls(writes: Writes, network: Network) -> None:
 
 
 def net_prio(writes: Writes, network: Network) -> None:
-    """priorities, one per write. The kernel looks the names up in the writer's, hence the runtime's, namespace."""
+    """The field priorities, one per write. The kernel looks up the interfaces in the runtime's network namespace."""
     for index, entry in enumerate(network.get("priorities") or ()):
         value = f"{entry['name']} {entry['priority']}"
         writes.add(f"priorities/{index}", "net_prio", "net_prio.ifpriomap", value)
 
 
 def rdma(writes: Writes, devices: dict[str, Rdma]) -> None:
-    """v1's."""
+    """All of rdma, on v1."""
     write_rdma(writes, devices, "rdma")
 
 
 def write_rdma(writes: Writes, devices: dict[str, Rdma], controller: str) -> None:
-    """One line per device, the same on v1 and v2."""
+    """All of rdma: one line per device, the same on v1 and v2."""
     for name, limits in devices.items():
         parts = [name]
         if limits.get("hcaHandles") is not None:

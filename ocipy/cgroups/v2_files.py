@@ -1,7 +1,8 @@
-"""resources on cgroup v2: what goes into which file (Documentation/admin-guide/cgroup-v2.rst), with conversions.
+"""resources on cgroup v2: what to write to which file (Documentation/admin-guide/cgroup-v2.rst).
 
-The fields are v1's. A field without an equivalent raises Error with its pointer, unless it asks for nothing: 0, false,
-"", -1 for "no limit".
+The fields are v1's, so values are converted. A field without an equivalent raises Error with its pointer, unless it
+asks
+for nothing: 0, false, "", or -1 for "no limit".
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ DEFAULT_PERIOD = 100_000
 
 
 def nothing(writes: Writes, part: object) -> None:
-    """Nothing: the part is handled elsewhere."""
+    """Add nothing: another function or hierarchy handles the part."""
 
 
 def _refuse(writes: Writes, field: str, text: str) -> Error:
@@ -31,7 +32,7 @@ def _refuse(writes: Writes, field: str, text: str) -> Error:
 def weight_of_shares(shares: int) -> int:
     """Convert cpu.shares (2 to 262144) to cpu.weight (1 to 10000), so that 2, 1024, 262144 become 1, 100, 10000.
 
-    A quadratic in the logarithms through these three points, as in runc (1.3.2) and crun (1.23).
+    The formula is a quadratic in logarithms through these three points, as in runc 1.3.2 and crun 1.23.
     """
     if shares <= 2:
         return 1
@@ -43,7 +44,7 @@ def weight_of_shares(shares: int) -> int:
 
 
 def _log2(number: int) -> float:
-    """Return the binary logarithm of a positive number. math is not built into every Python."""
+    """Return the binary logarithm of a positive number. The module math is not built into every Python."""
     whole = number.bit_length() - 1
     rest = number / (1 << whole)
     result = float(whole)
@@ -75,13 +76,13 @@ def cpuset(writes: Writes, cpu: CPU) -> None:
 
 
 def cpu(writes: Writes, cpu: CPU) -> None:
-    """shares, idle, burst, quota and period."""
+    """The fields shares, idle, burst, quota and period."""
     for field in ("realtimeRuntime", "realtimePeriod"):
         if cpu.get(field):
-            raise _refuse(writes, field, "a budget of realtime scheduling")
+            raise _refuse(writes, field, "a realtime scheduling budget")
     shares, idle = cpu.get("shares"), cpu.get("idle")
     if shares:
-        # An idle cgroup's weight cannot be set: to change both, the order must suit the current value.
+        # An idle cgroup's weight cannot be set, so if both change, the current value of idle decides the order.
         options = deferred(writes.base + "/shares" if idle is not None else "")
         writes.add("shares", "", "cpu.weight", weight_of_shares(shares), **options)
     if idle is not None:
@@ -97,21 +98,21 @@ def cpu(writes: Writes, cpu: CPU) -> None:
 
 
 def memory(writes: Writes, memory: Memory) -> None:
-    """limit, swap, reservation. In the config swap includes the memory, in the file it is swap alone."""
+    """The fields limit, swap and reservation. In the config, swap includes memory; in the file, it is swap alone."""
     for field in ("kernel", "kernelTCP"):
         if (memory.get(field) or -1) != -1:
-            raise _refuse(writes, field, "a limit of the kernel's memory alone")
+            raise _refuse(writes, field, "a separate limit on kernel memory")
     if (memory.get("swappiness") or UNSET_SWAPPINESS) != UNSET_SWAPPINESS:
         raise _refuse(writes, "swappiness", "the swappiness of a cgroup")
     if memory.get("disableOOMKiller"):
-        raise _refuse(writes, "disableOOMKiller", "switching the OOM killer off")
+        raise _refuse(writes, "disableOOMKiller", "disabling the OOM killer")
     limit, swap, reservation = memory.get("limit") or 0, memory.get("swap") or 0, memory.get("reservation") or 0
     if memory.get("checkBeforeUpdate") and (limit > 0 or swap > 0):
         writes.check("checkBeforeUpdate", limit=max(limit, 0), swap=max(swap, 0))
     if swap > 0:
         if limit <= 0:
             raise Error("on cgroup v2 a limit on memory and swap needs a memory limit", pointer=writes.base + "/swap")
-        # Without swap accounting the file does not exist, and no swap can be used, which is a limit of 0.
+        # Without swap accounting there is no file. A limit of 0 needs none then.
         optional: WriteOptions = {"optional": True} if swap == limit else {}
         writes.add("swap", "", "memory.swap.max", swap - limit, **optional)
     elif swap < 0:
@@ -125,14 +126,14 @@ def memory(writes: Writes, memory: Memory) -> None:
 
 
 def pids(writes: Writes, pids: Pids) -> None:
-    """limit: 0 is a limit, a negative value means none."""
+    """The field limit. 0 is a limit; a negative value means no limit."""
     limit = pids.get("limit")
     if limit is not None:
         writes.add("limit", "", "pids.max", _limit(limit))
 
 
 def block_io(writes: Writes, io: BlockIO) -> None:
-    """Weights: BFQ's, in v1's numbers, or else the generic ones. Throttles: io.max, one device and kind per write."""
+    """All fields of blockIO. Weights: BFQ's, in v1's numbers, or else io.weight. Throttles: io.max, one by one."""
     fields: Any = io
     if io.get("leafWeight"):
         raise _refuse(writes, "leafWeight", "a leaf weight")
@@ -156,13 +157,13 @@ def block_io(writes: Writes, io: BlockIO) -> None:
         ("throttleWriteIOPSDevice", "wiops"),
     ):
         for index, throttle in enumerate(fields.get(field) or ()):
-            # On v1 0 removes a limit; here that is "max".
+            # v1 removes a limit with 0, v2 with "max".
             rate = throttle["rate"] or "max"
             writes.add(f"{field}/{index}", "", "io.max", f"{throttle['major']}:{throttle['minor']} {key}={rate}")
 
 
 def hugetlb(writes: Writes, limits: Sequence[HugepageLimit]) -> None:
-    """Page faults, and reservations if the kernel limits them."""
+    """Limit page faults, and also reservations if the kernel can."""
     for index, entry in enumerate(limits):
         size = entry["pageSize"]
         writes.add(f"{index}/limit", "", f"hugetlb.{size}.max", entry["limit"])
@@ -170,17 +171,17 @@ def hugetlb(writes: Writes, limits: Sequence[HugepageLimit]) -> None:
 
 
 def net_cls(writes: Writes, network: Network) -> None:
-    """Refused."""
+    """Refuse the field classID."""
     if network.get("classID"):
-        raise _refuse(writes, "classID", "a class of network packets")
+        raise _refuse(writes, "classID", "a network packet class")
 
 
 def net_prio(writes: Writes, network: Network) -> None:
-    """Refused."""
+    """Refuse the field priorities."""
     if network.get("priorities"):
-        raise _refuse(writes, "priorities/0", "a priority of network packets")
+        raise _refuse(writes, "priorities/0", "a network packet priority")
 
 
 def rdma(writes: Writes, devices: dict[str, Rdma]) -> None:
-    """v2's."""
+    """All of rdma, on v2."""
     write_rdma(writes, devices, "")

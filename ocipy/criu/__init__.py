@@ -1,1 +1,1 @@
-"""criu as a separate library: the program, its answers and messages, and a check of its images. Cold."""
+"""criu as a separate library: the program, its messages, its directories, and a check of its images. Cold."""

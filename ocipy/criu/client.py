@@ -1,6 +1,6 @@
-"""Talking to criu: find it, send requests one after the other (`criu swrk`, https://criu.org/RPC), read its log. Cold.
+"""Talk to criu: find it, send requests one after the other (`criu swrk`, https://criu.org/RPC), read its log. Cold.
 
-criu is a host program. It is looked up and executed before anything of the container's is entered, and outside it
+criu is a host program. We look it up and execute it outside the container, and before we enter any of its namespaces
 (CVE-2022-1227).
 """
 
@@ -26,32 +26,31 @@ from ocipy.plan.checkpoint import OLDEST, CriuFlags, describe_version, log_file
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 INSTALL = "install criu 3.0 or later (package criu), or give its path: --criu PATH"
-# Bytes; a response has some hundred.
+# In bytes. A response has a few hundred.
 MAX_MESSAGE = 64 * 1024
 FINISH_PATIENCE_MS = 30_000
-# The time that a dump gets to reach a point where criu can give up, without hearing from us, and let the container
+# How long a dump may take to reach a point where criu, no longer connected to us, gives up and lets the container
 # continue.
 GIVE_UP_PATIENCE_MS = 10_000
-# Descriptors of the child above all those passed to criu.
+# The child's descriptors from here up are free: all numbers for criu are lower.
 SAFE_FD = 64
-# A line of criu's log, "(00.131739) Error (criu/sk-inet.c:191): inet: …"; for a restored process with its pid before.
-# A child that could not execute a program writes no time.
+# A line in criu's log, "(00.131739) Error (criu/sk-inet.c:191): inet: …". For a restored process, its pid precedes
+# "Error". A child that could not execute a program writes no time.
 ERROR = re.compile(r"(?:\(\d+\.\d+\)\s+)?(?:pie: )?(?:\d+: )?Error \(([^)]*)\): (.*)")
-# A failure that it does not mark as an error.
+# A failure that criu does not mark as an error.
 UNMARKED = re.compile(r"\(\d+\.\d+\)\s+(Can't connect to server .*)")
 SOCKET_FD = 3
 FIRST_FD = 4
-"""The number in criu of the first descriptor that is passed to it."""
+"""The number that the first descriptor passed to criu has there."""
 
-
-# The kernel configuration that the features need.
+# The kernel configuration that each feature needs.
 KERNEL = {"lazy_pages": "CONFIG_USERFAULTFD", "mem_track": "CONFIG_MEM_SOFT_DIRTY"}
 
 
 class Criu:
-    """A running criu, and its version in the form of plan/checkpoint.py: 0 until learn is called. Make it with start.
+    """A running criu. Made by start. A single process reports its version and then serves one request.
 
-    It tells its version, and then serves one request: a single process for both.
+    version: in the form of plan/checkpoint.py; 0 until learn is called.
     """
 
     def __init__(self, path: str, session: CriuSession) -> None:
@@ -60,7 +59,7 @@ class Criu:
         self.version = 0
 
     def learn(self, interrupts: int = -1) -> None:
-        """Learn its version. Raises Error if it is too old; also for a signal that ends us."""
+        """Wait for criu's version. Raises Error if it is too old, or if a signal ends us."""
         try:
             response, _ = self.session.receive(interrupts)
         except NoAnswer as problem:
@@ -74,7 +73,7 @@ class Criu:
         self.version = version
 
     def check_feature(self, feature: str, flag: str) -> None:
-        """Raise Error if criu, or this kernel, lacks a feature (of the message criu_features) that a flag needs."""
+        """Raise Error if criu or this kernel lacks a feature that a flag needs. feature: a field of criu_features."""
         response = ask(self.path, {"type": messages.FEATURE_CHECK, "features": {feature: True}})
         if not response.get("success") or not response.get("features", {}).get(feature):
             raise Error(
@@ -84,7 +83,7 @@ class Criu:
 
 
 def find(given: str) -> str:
-    """Return the path of criu, by --criu or from PATH. Raises Error if it is missing."""
+    """Return the absolute path of criu. given: the value of --criu, or "" to search PATH. Raises Error if missing."""
     wanted = given or "criu"
     search = ":".join(place for place in os.environ.get("PATH", DEFAULT_PATH).split(":") if place.startswith("/"))
     path = _which(wanted, (search or DEFAULT_PATH).split(":"))
@@ -95,7 +94,7 @@ def find(given: str) -> str:
 
 
 def _which(name: str, places: Sequence[str]) -> str:
-    """Like shutil.which(), whose module loads libraries, so that it cannot be in the snapshot. "" if there is none."""
+    """Like shutil.which(), but "" if there is none. shutil needs extension modules, which not every snapshot has."""
     for path in (name,) if "/" in name else [f"{place}/{name}" for place in places]:
         if posix.access(path, posix.X_OK) and not os.path.isdir(path):
             return path
@@ -113,7 +112,7 @@ def _why_not(path: str) -> str:
 
 
 def start(path: str, **how: Any) -> Criu:
-    """Start criu, and ask for its version. how: as for CriuSession. Raises Error. The caller ends the session."""
+    """Start criu, and ask for its version. how: as for CriuSession. The caller must end the session. Raises Error."""
     program = Criu(path, CriuSession(path, **how))
     try:
         program.session.send({"type": messages.VERSION, "keep_open": True})
@@ -123,13 +122,13 @@ def start(path: str, **how: Any) -> Criu:
 
 
 def number_of(version: Mapping[str, Any]) -> int:
-    """Return 31701 for 3.17.1. A build between two versions (with a gitid) counts as the next minor one."""
+    """Return 31701 for 3.17.1. A build between two versions (with a gitid) counts as the next minor version."""
     number = int(version.get("major_number", 0)) * 10000 + int(version.get("minor_number", 0)) * 100
     return number + (100 if version.get("gitid") else int(version.get("sublevel", 0)))
 
 
 def ask(path: str, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the response to a request that needs only an answer. Raises Error."""
+    """Send a request to a new criu, and return its response. Raises Error."""
     session = CriuSession(path)
     try:
         session.send(request)
@@ -145,10 +144,10 @@ class NoAnswer(Error):
 
 
 class CriuSession:
-    """A running `criu swrk`, which serves one request, and before that one for its version.
+    """A running `criu swrk`, which serves one request, after an optional one for its version. Raises Error.
 
-    prepare: what the child does before it becomes criu. fds: passed to it, as 4 and upwards. streams: it gets our
-    standard streams, for the processes that it restores, instead of /dev/null. Raises Error.
+    prepare: what the child does before it becomes criu. fds: passed to criu as descriptors 4 and up. streams: whether
+    criu gets our standard streams, for the processes that it restores, and not /dev/null.
     """
 
     def __init__(
@@ -178,17 +177,17 @@ class CriuSession:
         self.status: int | None = None
 
     def send(self, request: Mapping[str, Any]) -> None:
-        """Send a request, or the answer to a notification. Raises NoAnswer, OSError."""
+        """Send a request, or the reply to a notification. Raises NoAnswer, OSError."""
         try:
             _kernel.send(self.socket, messages.encode(messages.REQUEST, request))
         except (BrokenPipeError, ConnectionResetError):
             raise self._gone() from None
 
     def receive(self, interrupts: int = -1) -> tuple[dict[str, Any], list[int]]:
-        """Return the next response with its descriptors. Raises Error, NoAnswer; also for a signal that ends us."""
+        """Return the next response and its descriptors. Raises Error, NoAnswer; Error if a signal ends us."""
         ready = dict(_kernel.poll([(self.socket, POLLIN), (self.pidfd, POLLIN), (interrupts, POLLIN)], -1))
         check_interrupts(interrupts)
-        # For a while restored processes hold criu's end of the socket too: only criu's own exit ends the connection.
+        # Restored processes hold criu's end of the socket for a while, so there may be no end of file when criu exits.
         if self.pidfd in ready and self.socket not in ready:
             raise self._gone()
         try:
@@ -214,15 +213,15 @@ class CriuSession:
         return self.status
 
     def hang_up(self) -> None:
-        """Close the connection: after the last response criu then exits, which takes a while."""
+        """Close the connection. After its last response, criu then exits, which takes a while."""
         if self.socket >= 0:
             posix.close(self.socket)
             self.socket = -1
 
     def finish(self, patience: int = FINISH_PATIENCE_MS) -> None:
-        """Hang up, and give criu time to exit by itself, in milliseconds.
+        """Hang up, and give criu time to exit by itself. patience: in milliseconds.
 
-        Its status does not matter: after a pre-dump criu waits for another request, and treats end of file as an error.
+        Its status does not matter: after a pre-dump, criu expects another request, and end of file is an error to it.
         """
         self.hang_up()
         if _kernel.poll([(self.pidfd, POLLIN)], patience):
@@ -244,11 +243,12 @@ class CriuSession:
 
 
 def _get_ready(socket: int, fds: Sequence[int], streams: bool, prepare: Callable[[], None] | None) -> None:
-    """In the child that executes criu next: it has our memory, so all that changes here is its own."""
+    """Prepare the child that executes criu next. It shares our memory, but what changes here (descriptors, process
+    group, signals) is its own."""
     if prepare is not None:
         prepare()
     if not streams:
-        # It must not get the terminal's signals: an interrupted dump leaves the container in pieces.
+        # criu must not get the terminal's signals: an interrupted dump leaves the container broken.
         posix.setpgid(0, 0)
         null = posix.open("/dev/null", posix.O_RDWR)
         for fd in range(3):
@@ -261,10 +261,11 @@ def _get_ready(socket: int, fds: Sequence[int], streams: bool, prepare: Callable
 
 
 def failure(what: str, response: Mapping[str, Any], log: str, images: str = "") -> Error:
-    """Return the error of a failed request. what: "criu cannot dump the container". log: the path of criu's log.
-    images: the directory that it has written to, "" if it has not.
+    """Return the Error for a failed request. what: such as "criu cannot dump the container".
 
-    criu's first error is the cause; those that follow are its consequences.
+    log: the path of criu's log. images: the directory that criu has written to, or "".
+
+    criu's first error is the cause. Those that follow are its consequences.
     """
     said = first_error(log)
     if not said and _is_full(os.path.dirname(log)):
@@ -279,7 +280,7 @@ def failure(what: str, response: Mapping[str, Any], log: str, images: str = "") 
 
 
 def log_path(flags: CriuFlags, name: str) -> str:
-    """Return the path of criu's log: from its own configuration file, or of this name next to its work files."""
+    """Return the path of criu's log. name: its name, unless criu's configuration file gives another."""
     if flags.config_file:
         try:
             name = log_file(decode(read_file(flags.config_file))) or name
@@ -303,8 +304,8 @@ def _message(response: Mapping[str, Any]) -> str:
 def first_error(path: str, *, trials: bool = False) -> str:
     """Return the first error in criu's log, without its time: "inet: Connected TCP socket, … (criu/sk-inet.c:191)".
 
-    Before it begins, criu tests the kernel, and logs errors for missing features. So lines before the end of these
-    tests (mmap_min_addr) count only if trials are wanted, and errors after which it continues never do.
+    Before it begins, criu tests the kernel, and logs errors for missing features. So errors before the end of these
+    tests (mmap_min_addr) count only if trials is true. Errors that do not stop criu never count.
     """
     tried, vague, trying = "", "", True
     try:
@@ -335,17 +336,17 @@ def _error_of(line: str) -> str:
 
 # Raising this needs CAP_SYS_RESOURCE; without it criu can handle fewer files.
 HARMLESS = ("rlimit: Can't setup RLIMIT_NOFILE",)
-# The end of a program that criu has called: the next error says which.
+# How a program that criu called has ended. The next error names the program.
 VAGUE = ("exited, status=", "killed by signal ")
-IPTABLES = "criu holds connections with this program: install iptables, or give --network-lock nftables"
-# Words of criu's errors (criu/*.c), and the remedy.
+IPTABLES = "criu uses this program to hold connections: install iptables, or give --network-lock nftables"
+# Words in criu's errors (criu/*.c), and the remedy.
 HINTS = (
     ('execvp("iptables-restore"', IPTABLES),
     ('execvp("ip6tables-restore"', IPTABLES),
-    ('execvp("', "criu calls this program: install it"),
+    ('execvp("', "criu needs this program: install it"),
     ("Connected TCP socket", "give --tcp-established, here and at the restore"),
     ("External socket", "give --ext-unix-sk, here and at the restore"),
-    ("half of stream unix", "criu can only keep datagram sockets among the Unix sockets to outside processes"),
+    ("half of stream unix", "criu can keep a Unix socket to an outside process only if it is a datagram socket"),
     ("without peer", "a Unix socket leads into another network namespace, where criu does not look"),
     ("Dangling connection", "a Unix socket leads into another network namespace, where criu does not look"),
     ("Can't get rlimit", "criu needs CAP_SYS_RESOURCE to save processes of users other than root"),
@@ -357,7 +358,7 @@ HINTS = (
     ("Can't connect to server", "run there: criu page-server --images-dir DIR --port PORT"),
     ("dangling tty", "give --shell-job, here and at the restore"),
     ("Can't lookup mount", "a host file is open: use a pipe or /dev/null as the standard stream"),
-    (".img: Permission denied", "in a user namespace its root reads the images: let it search the directory"),
+    (".img: Permission denied", "the user namespace's root reads the images: let that user search the directory"),
     ("has unreachable sharing", "a mount in the container was made neither by config.json nor by the container itself"),
 )
 

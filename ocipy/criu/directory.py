@@ -1,4 +1,4 @@
-"""The directories that criu writes its images and its log to, or reads them from. Cold."""
+"""The directories for criu's images and log. Cold."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import posix
 
 from ocipy.errors import reported_as
 
-# Stored with criu's images, under runc's name: the standard streams that the container had.
+# A file with criu's images that names the standard streams the container had. runc uses the same name.
 DESCRIPTORS = "descriptors.json"
 
 
 def open_directory(path: str, flag: str, *, make: bool = False) -> int:
-    """Return a descriptor of a directory for criu, made accessible to its owner only if missing. Raises Error."""
+    """Return a descriptor of a directory for criu. Raises Error, whose pointer is the flag.
+
+    make: if the directory is missing, make it, accessible to its owner only."""
     with reported_as(f"cannot {'make or ' if make else ''}open the directory {path}", pointer=flag):
         if make:
             os.makedirs(path, 0o700, exist_ok=True)

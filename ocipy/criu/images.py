@@ -1,7 +1,7 @@
 """Check that criu's images contain all the memory that they list. Cold.
 
-If pages-ID.img ends too early, criu (4.1, 4.2) keeps reading for ever. It notices other damage itself.
-These images are two magic words followed by messages, each after its length: criu's pstree.proto, pagemap.proto.
+If pages-ID.img ends too early, criu (4.1, 4.2) keeps reading forever. It notices other damage itself. The other images
+read here are two magic words and then messages, each after its length: criu's pstree.proto, pagemap.proto.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ ENTRY: Fields = {
     "flags": Field(4, "int"),
     "nr_pages": Field(5, "int"),
 }
-PRESENT = 4  # PE_PRESENT: its pages are in this checkpoint's file
+PRESENT = 4  # PE_PRESENT: the entry's pages are in this checkpoint's file
 MAGIC_SIZE = 8
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
 
 def check_pages(directory: str) -> None:
-    """Raise Error for a file of pages that is shorter than its process's pagemap says.
+    """Raise Error if a file of pages is shorter than its process's pagemap says. directory: of the images.
 
-    An earlier checkpoint may have left files in the directory, so only the processes in this one count.
+    Only processes of this checkpoint count, since an earlier one may have left files in the directory.
     """
     for pid in _processes(directory):
         try:
@@ -39,7 +39,7 @@ def check_pages(directory: str) -> None:
             path = f"{directory}/pages-{number}.img"
             has, wanted = os.stat(path).st_size, pages * PAGE_SIZE
         except (OSError, ValueError):
-            continue  # criu reports it in its own words
+            continue  # criu reports that itself
         if has < wanted:
             raise Error(f"the image {path} is truncated: it has {has} of {wanted} bytes", pointer="--image-path")
 
@@ -52,7 +52,7 @@ def _processes(directory: str) -> list[int]:
 
 
 def pages_of(data: bytes) -> tuple[int, int]:
-    """Return (ID of the file of pages, number of pages in it) of a pagemap. Raises ValueError."""
+    """Return (id of the file of pages, number of pages in it), given a pagemap. Raises ValueError."""
     entries = _messages(data)
     number = messages.decode(HEAD, next(entries, b"")).get("pages_id", 0)
     count = 0

@@ -1,7 +1,7 @@
-"""criu's messages: the parts of its images/rpc.proto that checkpoint and restore use, and their binary form. Cold.
+"""criu's messages: the parts of its images/rpc.proto that checkpoint and restore use, and their encoding. Cold.
 
-The form is protocol buffers (https://protobuf.dev/programming-guides/encoding): a field is a number with a wire type,
-then a varint, or a length and that many bytes. Names and numbers are criu's own (https://criu.org/RPC).
+They are protocol buffers (https://protobuf.dev/programming-guides/encoding): a field is a number with a wire type, then
+a varint, or a length and that many bytes. Names and numbers are criu's (https://criu.org/RPC).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 
 class Field(NamedTuple):
-    """number: in its message. kind: "int" (also negative), "bool", "text", or the fields of a message."""
+    """A field of a message. kind: "int" (may be negative), "bool", "text", or the fields of a nested message."""
 
     number: int
     kind: str | Mapping[str, Field]
@@ -98,7 +98,7 @@ RESPONSE: Fields = {
 
 
 def encode(fields: Fields, values: Mapping[str, Any]) -> bytes:
-    """Encode a message. values: by field name; a list is a repeated field."""
+    """Encode a message. values: by field name; a list for a repeated field."""
     parts = []
     for name, value in values.items():
         number, kind = fields[name]
@@ -112,7 +112,7 @@ def encode(fields: Fields, values: Mapping[str, Any]) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    """Encode seven bits per byte, lowest first; a negative number in two's complement of 64 bits."""
+    """Encode a number, seven bits per byte, lowest first; a negative one as 64-bit two's complement."""
     value &= (1 << 64) - 1
     encoded = bytearray()
     while value > 0x7F:
@@ -123,7 +123,7 @@ def _varint(value: int) -> bytes:
 
 
 def decode(fields: Fields, data: bytes) -> dict[str, Any]:
-    """The reverse, without unknown fields; the last value of a repeated field counts. Raises ValueError."""
+    """Decode a message. Skips unknown fields; of a repeated field, keeps the last value. Raises ValueError."""
     names = {field.number: (name, field.kind) for name, field in fields.items()}
     message: dict[str, Any] = {}
     for number, value in _split(data):
@@ -131,7 +131,7 @@ def decode(fields: Fields, data: bytes) -> dict[str, Any]:
         if not name:
             continue
         if isinstance(value, int) != (kind in ("int", "bool")):
-            raise ValueError(f"{name} has another type")
+            raise ValueError(f"{name} has the wrong type")
         if isinstance(value, int):
             message[name] = bool(value) if kind == "bool" else value - (value >> 63 << 64)
         elif kind == "text":
@@ -155,7 +155,7 @@ def _split(data: bytes) -> Iterator[tuple[int, int | bytes]]:
         elif key & 7 in (FIXED64, FIXED32):
             length = 8 if key & 7 == FIXED64 else 4
         else:
-            raise ValueError(f"wire type {key & 7}")
+            raise ValueError(f"unknown wire type {key & 7}")
         if at + length > len(data):
             raise ValueError("the message is truncated")
         yield key >> 3, data[at : at + length]

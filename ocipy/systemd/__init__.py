@@ -1,1 +1,1 @@
-"""systemd as a separate library: units by D-Bus, limits as properties of a unit, and the text form of properties."""
+"""systemd as a separate library: units over D-Bus, limits as properties of a unit, and properties as text."""

@@ -1,7 +1,7 @@
-"""The connection to systemd (org.freedesktop.systemd1(5)): calls, answers, and the ends of jobs.
+"""The connection to systemd (org.freedesktop.systemd1(5)): calls, replies, and the results of jobs.
 
-Either by a message bus, which forwards only the signals that we ask for, or by systemd's own socket, where it is the
-only peer and reports every change of every unit.
+It goes either over a message bus, which forwards only the signals that we ask for, or over systemd's own socket, where
+systemd is the only peer and reports every change of every unit.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ if TYPE_CHECKING:
 SERVICE = "org.freedesktop.systemd1"
 MANAGER_PATH = "/org/freedesktop/systemd1"
 MANAGER_INTERFACE = SERVICE + ".Manager"
-# The objects that are called: path, destination, interface.
+# The objects that we call: path, destination, interface.
 MANAGER = (MANAGER_PATH, SERVICE, MANAGER_INTERFACE)
 PEER = (MANAGER_PATH, SERVICE, "org.freedesktop.DBus.Peer")
 BROKER = ("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus")
 PROPERTIES = "org.freedesktop.DBus.Properties"
 JOB_ENDED = b"JobRemoved"
 JOB_REMOVED = f"type='signal',sender='{SERVICE}',interface='{MANAGER_INTERFACE}',member='JobRemoved',arg2="
-# What root_of asks for, and what start needs.
+# The properties that root_of and units.start need.
 ABOUT_MANAGER = ("ControlGroup", "Version")
-# D-Bus specification, "Authentication Protocol". EXTERNAL without a name: the kernel tells who we are, even in a user
-# namespace, where our uid has another number. All in one write, as systemd's own programs do: its server misses a call
-# that it reads together with BEGIN.
+# D-Bus specification, "Authentication Protocol". EXTERNAL without a name: the kernel reports who we are, even in a user
+# namespace, where our uid has another number. We send all of it in one write, as systemd's own programs do, and no call
+# with it, since systemd's server misses a call that it reads together with BEGIN.
 GREETING = b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n"
-# The suffix of the path of systemd's own sockets.
+# How the paths of systemd's own sockets end.
 OWN_SOCKET = "/systemd/private"
-PATIENCE = 30.0  # seconds, for a job and for an answer
+PATIENCE = 30.0  # seconds, for a job or a reply
 CONNECT_PATIENCE = 5.0
 LONGEST_LINE = 1000
 BOOTED = "/run/systemd/system"  # sd_booted(3)
 
 
 class Refused(Error):
-    """An error answered by systemd, or the bus. name: its D-Bus name."""
+    """An error reply from systemd or the bus. name: the error's D-Bus name."""
 
     __slots__ = ("name",)
 
@@ -57,7 +57,7 @@ class Refused(Error):
 
 
 def greet(address: str) -> Connection | None:
-    """Return a connection that systemd has not answered yet, for connect; None if there is none."""
+    """Open a connection and send the greeting, without waiting for a reply. Returns None if that fails."""
     try:
         return Connection(address, paths_of(address)[0])
     except (OSError, ValueError, IndexError):
@@ -67,10 +67,10 @@ def greet(address: str) -> Connection | None:
 def connect(
     addresses: Sequence[str], *, user: bool = False, interrupts: int = -1, greeted: Connection | None = None
 ) -> Connection:
-    """Return a connection by the first address that works. Raises Error that explains each failure.
+    """Return a connection to the first address that works. Raises Error, which explains each failure.
 
-    interrupts: checked during every wait (children/interrupts.py). greeted: from greet; used if it has the first
-    address, else closed."""
+    interrupts: a descriptor, checked during every wait (children/interrupts.py). greeted: the result of greet; used if
+    it is for the first address, otherwise closed."""
     if greeted is not None:
         if greeted.address in addresses[:1] and greeted.is_ready(interrupts):
             return greeted
@@ -80,7 +80,7 @@ def connect(
         try:
             paths = paths_of(address)
             if not paths:
-                failures.append(f"{address}: not a supported kind of address")
+                failures.append(f"{address}: this kind of address is not supported")
             for path in paths:
                 connection = Connection(address, path, interrupts)
                 connection.authenticate()
@@ -90,9 +90,9 @@ def connect(
         except ValueError as error:
             failures.append(f"{address}: {error}")
     if user:
-        hint = "without root this needs a login session with its own systemd, and XDG_RUNTIME_DIR set to that session's"
+        hint = "without root this needs a login session with its own systemd, and that session's XDG_RUNTIME_DIR"
     elif exists(BOOTED):
-        hint = "systemd is up, but refuses the connection"
+        hint = "systemd is running, but refuses the connection"
     else:
         hint = "this host was not booted with systemd"
     hint += "; omit --systemd-cgroup: podman --cgroup-manager=cgroupfs, Docker native.cgroupdriver=cgroupfs"
@@ -100,7 +100,7 @@ def connect(
 
 
 def paths_of(address: str) -> list[str]:
-    """Return the socket paths in an address (D-Bus specification, "Server Addresses"). Abstract ones are skipped."""
+    """Return the socket paths in an address (D-Bus specification, "Server Addresses"). Skips abstract sockets."""
     paths = []
     for one in address.split(";"):
         transport, _, rest = one.partition(":")
@@ -111,7 +111,7 @@ def paths_of(address: str) -> list[str]:
 
 
 def unescaped(value: str) -> str:
-    """Remove the escapes from a value of an address. Raises ValueError."""
+    """Undo the escapes in a value of an address. Raises ValueError."""
     first, *others = value.split("%")
     data = first.encode("utf-8", "surrogateescape")
     for part in others:
@@ -120,16 +120,15 @@ def unescaped(value: str) -> str:
 
 
 def quoted(value: str) -> str:
-    """Quote a value of a match rule (D-Bus specification, "Match Rules")."""
+    """Quote a value for a match rule (D-Bus specification, "Match Rules")."""
     return "'" + value.replace("'", "'\\''") + "'"
 
 
 class Connection:
-    """Calls, and signals of finished jobs. Calls that do not depend on each other are sent together.
+    """Sends calls, and receives replies and the results of jobs. Independent calls can be sent together.
 
-    The first is authenticate. Raises OSError if the other side refuses.
-    All of its methods raise Error if the other side has gone or is silent for PATIENCE, or for a signal to us; Refused
-    if an answer is an error.
+    Raises OSError if it cannot connect. authenticate must be called first. The other methods raise Error if the peer
+    has gone, if it is silent for PATIENCE, or if a signal ends us; Refused if a reply is an error.
     """
 
     __slots__ = (
@@ -149,8 +148,8 @@ class Connection:
         self._is_bus = not path.endswith(OWN_SOCKET)
         self._is_greeted = False
         self._introduction: tuple[int, int] | None = None
-        self._systemd = ""  # its unique name on a bus
-        self._watched = ""  # the unit whose jobs' ends the bus forwards
+        self._systemd = ""  # systemd's unique name on a bus
+        self._watched = ""  # the unit whose jobs the bus reports on
         self._fd = _kernel.connect_unix(path)
         try:
             self._write(GREETING)
@@ -159,15 +158,15 @@ class Connection:
             raise
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         if self._fd >= 0:
             posix.close(self._fd)
             self._fd = -1
 
     def authenticate(self) -> None:
-        """Wait for the answer to the greeting; on a message bus, also to our introduction. Closes it if that fails.
+        """Wait for the reply to the greeting and, on a message bus, to our introduction.
 
-        Raises OSError, ValueError.
+        If that fails, closes the connection and raises OSError, ValueError or Error.
         """
         try:
             self._begin()
@@ -180,7 +179,7 @@ class Connection:
             raise
 
     def _begin(self) -> None:
-        """Wait for the answer to the greeting. Introduce us to a message bus, and ask it who systemd is."""
+        """Wait for the reply to the greeting. Then introduce us to a message bus, and ask it for systemd's name."""
         if not self._is_greeted:
             self._read_answer_to_greeting()
             self._is_greeted = True
@@ -191,14 +190,14 @@ class Connection:
         try:
             self.answer(hello)
         except Refused:
-            raise ValueError("the message bus does not take us") from None
+            raise ValueError("the message bus does not accept us") from None
         try:
             return str(self.answer(owner)[0])
         except Refused:
             raise ValueError("systemd is not on this bus") from None
 
     def is_ready(self, interrupts: int) -> bool:
-        """Authenticate a connection that was made early; from now on check the interrupts. False if it is useless."""
+        """Authenticate a connection from greet, and check interrupts from now on. Returns False if it is unusable."""
         self._interrupts = interrupts
         if self._fd < 0:  # ask_ahead has seen it fail
             return False
@@ -209,31 +208,31 @@ class Connection:
         return True
 
     def ask_ahead(self) -> None:
-        """Send the questions of root_of if systemd has answered the greeting by now. Does not wait, nor fail."""
+        """Request the properties for root_of, if systemd has replied to the greeting by now. Does not wait or raise."""
         try:
             if _kernel.poll([(self._fd, POLLIN)], 0):
                 self._begin()
                 self._ask(ABOUT_MANAGER)
         except (Error, OSError, ValueError):
-            self.close()  # connect tries again, and reports it
+            self.close()  # connect tries again, and reports a failure
 
     def _read_answer_to_greeting(self) -> None:
         deadline = time.monotonic() + CONNECT_PATIENCE
         for beginning in (b"DATA", b"OK "):
             while b"\r\n" not in self._data:
                 if len(self._data) > LONGEST_LINE:
-                    raise ValueError("the answer to the authentication is incomplete")
+                    raise ValueError("the reply to the authentication is incomplete")
                 self._read(deadline)
             line, _, self._data = self._data.partition(b"\r\n")
             if not line.startswith(beginning):
-                raise ValueError(f"the answer to the authentication is {line.decode('utf-8', 'replace')!r}")
+                raise ValueError(f"the reply to the authentication is {line.decode('utf-8', 'replace')!r}")
 
     def _write(self, data: bytes) -> None:
         while data:
             data = data[_kernel.send(self._fd, data) :]
 
     def _read(self, deadline: float) -> None:
-        """Read more data. Raises OSError at end of file, TimeoutError."""
+        """Read more data. Raises OSError, also at end of file; TimeoutError."""
         left = max(deadline - time.monotonic(), 0.001)
         ready = _kernel.poll([(self._fd, POLLIN), (self._interrupts, POLLIN)], int(left * 1000))
         check_interrupts(self._interrupts)
@@ -245,7 +244,7 @@ class Connection:
         self._data += data
 
     def send(self, target: tuple[str, str, str], method: str, signature: str = "", *body: Any) -> int:
-        """Call a method; return the serial number of its answer."""
+        """Call a method. Returns the call's serial number, for answer."""
         self._serial += 1
         try:
             self._write(dbus.call(self._serial, target, method, signature, body))
@@ -256,7 +255,7 @@ class Connection:
         return self._serial
 
     def answer(self, serial: int, method: str = "") -> tuple[Any, ...]:
-        """Return the answer to a call."""
+        """Wait for the reply to a call, and return its values. method: its name, for an error."""
         deadline = time.monotonic() + PATIENCE
         while serial not in self._answers:
             self._receive(deadline)
@@ -268,11 +267,11 @@ class Connection:
         return body
 
     def call(self, target: tuple[str, str, str], method: str, signature: str = "", *body: Any) -> tuple[Any, ...]:
-        """Call a method, and wait for its answer."""
+        """Call a method, wait for the reply, and return its values."""
         return self.answer(self.send(target, method, signature, *body), method)
 
     def _receive(self, deadline: float) -> None:
-        """Process the next message: an answer, the end of a job, or one that is not for us."""
+        """Process the next message: a reply, the result of a job, or something that does not concern us."""
         try:
             while (size := dbus.size_of(self._data)) is None:
                 self._read(deadline)
@@ -294,13 +293,14 @@ class Connection:
             self._results[job] = result
 
     def _is_systemds(self, message: dbus.Message) -> bool:
-        """Anybody may send us a signal over a bus, which writes the sender's name into it."""
+        """Whether systemd sent a signal. Over a bus anybody may send us one, but the bus adds the sender's name."""
         return not self._is_bus or message.fields.get(dbus.SENDER) == self._systemd
 
     def call_job(self, unit: str, method: str, signature: str, *more: Any) -> str:
-        """Call a method of the manager that makes a job for this unit, its first argument. Returns the job, for wait.
+        """Call a method of the manager that makes a job for a unit. Returns the job, for wait.
 
-        systemd reports the end of a job to the bus as long as the caller is still there; that needs no subscription.
+        unit: also the call's first argument. systemd reports the end of a job on the bus as long as the caller is
+        connected, without a subscription.
         """
         watched = 0
         if self._is_bus and unit != self._watched:
@@ -312,18 +312,18 @@ class Connection:
         return job
 
     def wait(self, job: str) -> str:
-        """Return the result of a job, "done" on success."""
+        """Wait for a job to end, and return its result: "done" on success."""
         deadline = time.monotonic() + PATIENCE
         while job not in self._results:
             self._receive(deadline)
         return self._results.pop(job)
 
     def send_get(self, path: str, interface: str, name: str) -> int:
-        """Request a property of an object."""
+        """Request a property of an object. Returns the call's serial number."""
         return self.send((path, SERVICE, PROPERTIES), "Get", "ss", interface, name)
 
     def manager(self, *names: str) -> list[str]:
-        """Return properties of systemd that do not change, as texts."""
+        """Return properties of the manager that never change, as text."""
         self._ask(names)
         for name in names:
             if name in self._asked:
@@ -345,7 +345,7 @@ class Connection:
         return int(digits or 0)
 
     def send_settle(self) -> int:
-        """Send a call that systemd answers after its deferred work, which precedes the next message."""
+        """Send a call that systemd answers only after its deferred work, which it does before it reads on."""
         return self.send(PEER, "Ping")
 
 
@@ -361,5 +361,5 @@ def _body_of(message: dbus.Message) -> tuple[Any, ...]:
 
 
 def root_of(bus: Connection) -> str:
-    """Return the manager's own cgroup. Also requests what is needed later."""
+    """Return the manager's own cgroup. Also requests its version, which is needed later."""
     return bus.manager(*ABOUT_MANAGER)[0].rstrip("/")

@@ -1,6 +1,6 @@
-"""D-Bus messages as bytes, and back (D-Bus specification, "Type System", "Message Protocol"). Pure.
+"""Encode and decode D-Bus messages (D-Bus specification, "Type System", "Message Protocol"). Pure.
 
-Only what systemd's interface uses: no doubles and no descriptors. Writes little endian, reads either.
+Covers only what systemd's interface uses: no doubles and no descriptors. Writes little endian, reads either.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ CALL, RETURN, ERROR, SIGNAL = 1, 2, 3, 4
 PATH, INTERFACE, MEMBER, ERROR_NAME, REPLY_SERIAL, DESTINATION, SENDER, SIGNATURE = 1, 2, 3, 4, 5, 6, 7, 8
 LITTLE = ord("l")
 VERSION = 1
-HEADER_SIZE = 16  # including the length of the array of fields, at its end
+HEADER_SIZE = 16  # up to and including the length of the array of fields
 LARGEST = 1 << 27
 DEEPEST = 32  # nested containers
 
@@ -26,7 +26,7 @@ ALIGNMENTS = {**SIZES, "s": 4, "o": 4, "g": 1, "a": 4, "(": 8, "{": 8, "v": 1}
 
 
 class Message:
-    """A parsed message. fields: of the header, by number."""
+    """A parsed message. fields: the header's fields, by number."""
 
     __slots__ = ("_body", "_order", "fields", "kind")
 
@@ -38,7 +38,7 @@ class Message:
 
     @property
     def body(self) -> tuple[Any, ...]:
-        """Return the values; of a variant only its value. Raises ValueError."""
+        """Return the body's values; for a variant, its value without the signature. Raises ValueError."""
         reader = _Reader(self._body, self._order)
         signature = self.fields.get(SIGNATURE, "")
         if not isinstance(signature, str):
@@ -78,7 +78,7 @@ def _write(out: bytearray, signature: str, value: Any) -> None:
     """Append one value of a complete type."""
     kind = signature[0]
     if kind not in ALIGNMENTS:
-        raise ValueError(f"the type {kind} is not for systemd")
+        raise ValueError(f"systemd does not use the type {kind}")
     _pad(out, ALIGNMENTS[kind])
     size = SIZES.get(kind)
     if size is not None:
@@ -107,9 +107,9 @@ def _write_array(out: bytearray, inner: str, values: Iterable[Any]) -> None:
 
 
 def text(value: str) -> str:
-    """Return the text if it can be sent: UTF-8, without a zero byte. Raises ValueError."""
+    """Return the text as it can be sent: what is not UTF-8 is replaced. Raises ValueError if it contains NUL."""
     if "\0" in value:
-        raise ValueError("a text for systemd cannot contain NUL")
+        raise ValueError("text for systemd cannot contain NUL")
     return value.encode("utf-8", "replace").decode("utf-8", "replace")
 
 
@@ -155,10 +155,10 @@ class _Reader:
         self._depth = 0
 
     def read(self, signature: str) -> Any:
-        """Read the next value, of a complete type."""
+        """Read the next value. signature: of one complete type."""
         kind = signature[0]
         if kind not in ALIGNMENTS:
-            raise ValueError(f"the type {kind} is not expected")
+            raise ValueError(f"unexpected type {kind}")
         self._at += -self._at % ALIGNMENTS[kind]
         size = SIZES.get(kind)
         if size is not None:

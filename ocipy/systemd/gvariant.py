@@ -1,7 +1,7 @@
-"""GVariant's text form (GLib manual, "GVariant Text Format") to a D-Bus signature and a value.
+"""Convert GVariant's text form (GLib manual, "GVariant Text Format") to a D-Bus signature and a value. Pure.
 
-Engines write properties of a unit in it, as annotations: `'inactive-or-failed'`, `uint64 10000000`, `['a', 'b']`.
-Pure. Reads booleans, numbers, strings, arrays and tuples, each with or without its type, but no dictionaries, maybes,
+Engines use that form for properties of a unit in annotations: `'inactive-or-failed'`, `uint64 10000000`, `['a', 'b']`.
+This reads booleans, numbers, strings, arrays and tuples, each with or without its type, but no dictionaries, maybes,
 variants or byte strings: no property of a unit uses those.
 """
 
@@ -15,7 +15,7 @@ KEYWORDS = {
     "boolean": "b", "byte": "y", "int16": "n", "uint16": "q", "int32": "i", "uint32": "u", "int64": "x",
     "uint64": "t", "double": "d", "string": "s", "objectpath": "o", "signature": "g",
 }  # fmt: skip
-# The range of the number types, by signature: the minimum, and the first number that is too large.
+# The range of each number type, by signature: the minimum, and the maximum plus 1.
 RANGES = {
     "y": (0, 1 << 8), "n": (-(1 << 15), 1 << 15), "q": (0, 1 << 16), "i": (-(1 << 31), 1 << 31), "u": (0, 1 << 32),
     "x": (-(1 << 63), 1 << 63), "t": (0, 1 << 64),
@@ -23,7 +23,7 @@ RANGES = {
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 BLANKS = " \t\n\r\f\v"
 TEXTS = "sog"
-# D-Bus's limit: 32 arrays and 32 structures (D-Bus Specification, Valid Signatures).
+# D-Bus's limit: 32 arrays and 32 structures (D-Bus specification, "Valid Signatures").
 DEEPEST = 64
 
 
@@ -45,7 +45,7 @@ class _Reader:
         self._depth = 0
 
     def peek(self) -> str:
-        """Return the next non-blank character, "" at the end."""
+        """Return the next non-blank character; "" at the end."""
         while self._at < len(self._text) and self._text[self._at] in BLANKS:
             self._at += 1
         return self._text[self._at] if self._at < len(self._text) else ""
@@ -70,7 +70,7 @@ class _Reader:
         return self._text[start : self._at]
 
     def value(self, wanted: str) -> tuple[str, Any]:
-        """Parse the next value. wanted: its signature if known, "" to infer it."""
+        """Parse the next value. wanted: its signature if known, or "" to infer it."""
         self._depth += 1
         try:
             if self._depth > DEEPEST:
@@ -89,7 +89,7 @@ class _Reader:
             return self.value(signature)
         if first in ("'", '"'):
             if wanted and wanted not in TEXTS:
-                raise ValueError("a text instead of the expected type")
+                raise ValueError("text instead of the expected type")
             return wanted or "s", self._string()
         if first == "[":
             return self._array(wanted)
@@ -176,7 +176,7 @@ class _Reader:
 
 
 def split(signature: str) -> list[str]:
-    """Split a signature into complete types: "sa(ss)u" is s, a(ss), u."""
+    """Split a signature into complete types: "sa(ss)u" into s, a(ss) and u."""
     parts: list[str] = []
     depth = 0
     part = ""
@@ -203,5 +203,6 @@ def _number(word: str, wanted: str) -> tuple[str, Any]:
     number = sign * int(digits, base)
     least, end = RANGES[signature]
     if not least <= number < end:
-        raise ValueError(f"{word} is out of range of its type; {'give a wider one' if not wanted else wanted}")
+        limits = f"the type {wanted}" if wanted else "an int32; give it a wider type"
+        raise ValueError(f"{word} is out of range for {limits}")
     return signature, number

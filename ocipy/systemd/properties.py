@@ -1,8 +1,8 @@
 """linux.resources as properties of a systemd unit (systemd.resource-control(5), org.freedesktop.systemd1(5)). Pure.
 
-systemd rewrites a unit's control files whenever it likes: at a daemon-reload, when a neighbour changes. So it must know
-every value that it has a property for. As without systemd, all values are also written to the files. Since the unit is
-delegated, systemd leaves everything alone that has no property (devices' throttles, hugetlb, rdma, …).
+systemd may rewrite a unit's control files at any time: at a daemon-reload, or when a neighbour changes. So it must know
+every value that it has a property for. All values are also written to the files, as without systemd. Since the unit is
+delegated, systemd leaves alone what it has no property for (throttled devices, hugetlb, rdma, …).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ocipy.cgroups.devices import Rule
     from ocipy.config.types import CPU, Memory, Resources
 
-    # Name, D-Bus signature, value, and the first version of systemd that has it (0: every supported one).
+    # Name, D-Bus signature, value, and the first version of systemd that has the property (0: every supported one).
     Property = tuple[str, str, Any, int]
 
 INFINITY = (1 << 64) - 1
@@ -31,7 +31,7 @@ CPU_IDLE, ALLOWED_CPUS, QUOTA_PERIOD, OOM_POLICY = 252, 244, 242, 253
 def for_resources(resources: Resources, mode: str) -> tuple[Property, ...]:
     """Return the properties for all but the devices. mode: as in plan.model.Host. Raises Error with a pointer.
 
-    cpu.quota alone refers to the default period, as in systemd.
+    cpu.quota without a period refers to the default period, as in systemd.
     """
     v2 = mode == "v2"
     found = _memory(resources.get("memory") or {}, v2) + _cpu(resources.get("cpu") or {}, v2)
@@ -47,7 +47,7 @@ def for_resources(resources: Resources, mode: str) -> tuple[Property, ...]:
 
 
 def rounded(resources: Resources) -> Resources:
-    """Return the resources with quota and pids limit as systemd stores them, so that it writes what we write."""
+    """Return the resources with CPU quota and pids limit as systemd stores them, so that it writes what we write."""
     cpu, pids = resources.get("cpu") or {}, resources.get("pids") or {}
     quota = cpu.get("quota") or 0
     if quota > 0:
@@ -67,7 +67,7 @@ def _per_second(quota: int, period: int) -> int:
 
 
 def _tasks(limit: int) -> int:
-    """systemd has no limit of 0; 1 is equivalent for a container, whose first process counts."""
+    """Convert pids.limit. systemd has no limit of 0, but 1 is equivalent: the container's first process counts."""
     return INFINITY if limit < 0 else max(limit, 1)
 
 
@@ -87,7 +87,7 @@ def _memory(memory: Memory, v2: bool) -> list[Property]:
     if swap < 0 or (limit < 0 and not swap):
         found.append(("MemorySwapMax", "t", INFINITY, 0))
     elif swap > 0:
-        # This limit is for swap alone, as in v2_files.memory.
+        # MemorySwapMax is for swap alone: v2_files.memory.
         found.append(("MemorySwapMax", "t", max(swap - limit, 0), 0))
     return found
 
@@ -96,12 +96,12 @@ def _cpu(cpu: CPU, v2: bool) -> list[Property]:
     found: list[Property] = []
     shares = cpu.get("shares") or 0
     if v2 and cpu.get("idle") == 1:
-        # In systemd a weight of 0 means idle. For older versions only the file is written.
+        # In systemd, a weight of 0 means idle. With older versions only the file is written.
         found.append(("CPUWeight", "t", 0, CPU_IDLE))
     elif shares:
         found.append(("CPUWeight", "t", weight_of_shares(shares), 0) if v2 else ("CPUShares", "t", shares, 0))
     elif v2 and cpu.get("idle") == 0:
-        # Without a weight the cgroup is no longer idle either.
+        # An unset weight also ends the idle state.
         found.append(("CPUWeight", "t", INFINITY, 0))
     found += _quota(cpu.get("quota") or 0, cpu.get("period") or 0)
     for field, name in (("cpus", "AllowedCPUs"), ("mems", "AllowedMemoryNodes")):
@@ -121,7 +121,7 @@ def _quota(quota: int, period: int) -> list[Property]:
 
 
 def _bits(text: str, pointer: str) -> tuple[int, ...]:
-    """Return a list such as "0-2,7" as a bit mask, with the lowest numbers in the first byte."""
+    """Convert a list such as "0-2,7" to the bytes of a bit mask, lowest byte first. Raises Error."""
     mask = 0
     for part in text.split(","):
         first, _, last = part.strip().partition("-")
@@ -147,7 +147,7 @@ SETS = {"cpuset.cpus": "AllowedCPUs", "cpuset.mems": "AllowedMemoryNodes"}
 
 
 def _unified(unified: dict[str, str]) -> list[Property]:
-    """Properties for linux.resources.unified, as far as systemd has them. They override earlier ones of that name."""
+    """Convert those of linux.resources.unified that systemd has properties for. They override earlier ones."""
     found: list[Property] = []
     for file, text in unified.items():
         pointer = "/linux/resources/unified" + escape(file)
@@ -178,17 +178,17 @@ def _amount(text: str, pointer: str) -> int:
 
 
 def oom_policy(resources: Resources, mode: str) -> tuple[Property, ...]:
-    """memory.oom.group, which systemd has under another name, and only when it makes the unit."""
+    """Return the property for memory.oom.group, which systemd accepts only when it makes the unit."""
     value = (resources.get("unified") or {}).get("memory.oom.group", "").strip() if mode == "v2" else ""
     policy = {"0": "continue", "1": "kill"}.get(value)
     return (("OOMPolicy", "s", policy, OOM_POLICY),) if policy else ()
 
 
 def for_devices(rules: Sequence[Rule], mode: str) -> tuple[Property, ...]:
-    """The device rules; without them systemd would undo ours when it rewrites the unit's files.
+    """Return the properties for the device rules: otherwise systemd would undo ours when it rewrites the unit's files.
 
-    Its list has no exceptions to what it allows. If ours needs some, on v2, systemd is told to have no list: our own
-    program stays attached, and both must agree.
+    systemd's list cannot have exceptions to what it allows. If the rules need some, on v2, systemd gets no list: our
+    own program stays attached, and all attached programs must permit an access. Raises Error on v1 for such rules.
     """
     nothing: Property = ("DeviceAllow", "a(ss)", (), 0)
     no_list = (nothing, ("DevicePolicy", "s", "auto", 0))
@@ -211,7 +211,7 @@ def for_devices(rules: Sequence[Rule], mode: str) -> tuple[Property, ...]:
         elif mode == "v2":
             return no_list
         else:
-            # systemd cannot be told about this one: on v1 a reload removes it.
+            # systemd has no form for this rule: on v1, a daemon-reload removes it.
             continue
         allowed.append((device, line(key, bits).rpartition(" ")[2]))
     return (nothing, ("DevicePolicy", "s", "strict", 0), ("DeviceAllow", "a(ss)", tuple(allowed), 0))

@@ -1,4 +1,4 @@
-"""systemd units, made, changed and stopped by a connection (bus.py)."""
+"""Make, change and stop systemd units over a connection (bus.py)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ UNIT_EXISTS = SERVICE + ".UnitExists"
 
 
 def _values(properties: Sequence[Property], version: int) -> list[tuple[str, tuple[str, Any]]]:
-    """Return the properties that this version has, in D-Bus form."""
+    """Return the properties that this version of systemd has, in D-Bus form."""
     return [(name, (signature, value)) for name, signature, value, since in properties if version >= since]
 
 
 def start(bus: Connection, unit: str, properties: Sequence[Property], pid: int) -> int | None:
-    """Make a transient unit with a process in it, and wait until it exists. A failed unit of that name is replaced.
+    """Make a transient unit with a process in it, and wait until it exists. Replaces a failed unit of that name.
 
-    Returns the serial number of the answer that comes once systemd has settled; None if an active unit has that name.
+    Returns the serial number of a call that systemd answers once it has settled; None if an active unit has that name.
     Raises Error.
     """
     wanted = [*_values(properties, bus.version()), ("PIDs", ("au", [pid]))]
@@ -47,7 +47,7 @@ def start(bus: Connection, unit: str, properties: Sequence[Property], pid: int) 
         _forget(bus, unit)
         raise Error(
             f"cannot make the unit {unit}: its job ended with {result!r}",
-            hint=f"systemd's log has the reason: journalctl _PID=1, or --user; grep {unit}",
+            hint=f"systemd logs the reason: journalctl _PID=1, or journalctl --user; look for {unit}",
         )
     return bus.send_settle()
 
@@ -57,7 +57,7 @@ def _start(bus: Connection, unit: str, properties: list[tuple[str, tuple[str, An
 
 
 def set_properties(bus: Connection, unit: str, properties: Sequence[Property]) -> None:
-    """Change properties of a unit, as long as it is active. Raises Error."""
+    """Change properties of a unit until it stops, and wait until systemd has applied them. Raises Error."""
     wanted = _values(properties, bus.version())
     if not wanted:
         return
@@ -71,12 +71,12 @@ def set_properties(bus: Connection, unit: str, properties: Sequence[Property]) -
 
 
 def attach(bus: Connection, unit: str, pid: int, below: str) -> None:
-    """Move a process into a unit's cgroup, or one below it."""
+    """Move a process into a unit's cgroup, or into one below it. below: its path in the unit's. Raises Error."""
     bus.call(MANAGER, "AttachProcessesToUnit", "ssau", unit, below, [pid])
 
 
 def whose(bus: Connection, unit: str, description: str) -> str:
-    """Return whose a unit is, by its description: "ours", "other", or "gone" if there is none."""
+    """Return whose a unit is, judging by its description: "ours", "other", or "gone" if missing. Raises Error."""
     there = bus.send(MANAGER, "GetUnit", "s", unit)
     described, loaded = (bus.send_get(path_of(unit), SERVICE + ".Unit", name) for name in ("Description", "LoadState"))
     try:
@@ -87,7 +87,7 @@ def whose(bus: Connection, unit: str, description: str) -> str:
         return "gone"
     if bus.answer(described, "Get")[0] == dbus.text(description):
         return "ours"
-    # A unit that disappears between two questions has its name as description, and "not-found".
+    # A unit that disappears between two calls has its name as its description, and the load state "not-found".
     return "gone" if bus.answer(loaded, "Get")[0] == "not-found" else "other"
 
 
@@ -101,7 +101,9 @@ def path_of(unit: str) -> str:
 
 
 def stop(bus: Connection, unit: str, is_forgotten: Callable[[], bool]) -> None:
-    """Stop a unit and make systemd forget it. is_forgotten: tells after its end whether that has happened already."""
+    """Stop a unit and make systemd forget it. Raises Error.
+
+    is_forgotten: called after the unit has stopped; returns whether systemd has forgotten it already."""
     try:
         bus.wait(bus.call_job(unit, "StopUnit", "ss", "replace"))
     except Refused as error:
@@ -113,7 +115,7 @@ def stop(bus: Connection, unit: str, is_forgotten: Callable[[], bool]) -> None:
 
 
 def _forget(bus: Connection, unit: str) -> None:
-    """A failed unit stays until systemd is told to forget it; others are already gone."""
+    """Make systemd forget a failed unit. Others disappear by themselves."""
     try:
         bus.call(MANAGER, "ResetFailedUnit", "s", unit)
     except Refused:

@@ -116,7 +116,7 @@ def test_another_process_on_the_bus_cannot_end_our_job(message_bus: FakeSystemd)
     assert start(message_bus)
 
 
-@pytest.mark.parametrize(("method", "why"), [("Hello", "does not take us"), ("GetNameOwner", "is not on this bus")])
+@pytest.mark.parametrize(("method", "why"), [("Hello", "does not accept us"), ("GetNameOwner", "is not on this bus")])
 def test_a_useless_bus_is_refused(message_bus: FakeSystemd, systemd: FakeSystemd, method: str, why: str) -> None:
     message_bus.answers[method] = refuse("org.freedesktop.DBus.Error.NameHasNoOwner")
     with pytest.raises(Error, match=why):
@@ -334,7 +334,7 @@ def test_malformed_messages_from_systemd(systemd: FakeSystemd, answer: bytes) ->
 
 
 def test_a_text_that_cannot_be_sent(systemd: FakeSystemd) -> None:
-    with pytest.raises(Error, match="StartTransientUnit cannot be called: a text for systemd cannot contain NUL"):
+    with pytest.raises(Error, match="StartTransientUnit cannot be called: text for systemd cannot contain NUL"):
         start(systemd, ("Description", "s", "a\0b", 0))
     assert start(systemd, ("Description", "s", "a\udcffb", 0))
     assert systemd.method("StartTransientUnit")[0][2][0] == ("Description", ("s", "a?b"))
