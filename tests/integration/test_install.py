@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import wait_until
-from tests.integration.installation import Installation, makers
+from tests.integration.installation import PATIENCE, Installation, makers
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -56,7 +56,7 @@ def frozen(prefix: Path) -> Iterator[Path]:
     shutil.copy2(file, kept)
     snapshot.rename(file.with_name("kept_snapshot"))
     yield file
-    wait_until(lambda: not makers(installed), "the process that makes a snapshot")
+    wait_until(lambda: not makers(installed), "the process that makes a snapshot", PATIENCE)
     kept.replace(file)
     file.with_name("kept_snapshot").rename(snapshot)
 
@@ -73,7 +73,7 @@ def test_a_copy_of_it_does_not_start_from_the_snapshot_of_the_original(prefix: P
         said = subprocess.run(command, capture_output=True, text=True, check=False, env={}).stderr
         assert "container does not exist" in said
         mapped.append("mmap(0x1000000000," in said)  # the place of a snapshot's heap: heap.c
-    wait_until(lambda: not makers(copied), "the process that makes the copy's own")
+    wait_until(lambda: not makers(copied), "the process that makes the copy's own", PATIENCE)
     assert mapped == [True, False]
 
 
@@ -109,6 +109,8 @@ def test_a_package_is_made_below_destdir(tmp_path: Path) -> None:
     binaries = [path for path in place.rglob("*") if path.is_file() and str(place).encode() in path.read_bytes()]
     assert binaries == [], "nothing names the directory that it is packed from"
     assert call(place / "usr", "--version").stdout.startswith("ocipy version ")
+    installed = Installation(place / "usr/lib/ocipy")
+    wait_until(lambda: not makers(installed), "the process that makes a snapshot", PATIENCE)
     make("uninstall", *variables)
     assert not place.exists() or list(place.iterdir()) == []
 

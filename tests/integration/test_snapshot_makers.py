@@ -107,7 +107,7 @@ def test_a_maker_that_comes_too_late_makes_no_second_snapshot(fresh: Installatio
 def test_a_maker_that_is_killed(fresh: Installation) -> None:
     fresh.start()
     os.kill(stopped_maker(fresh), signal.SIGKILL)
-    wait_until(lambda: not makers(fresh), "its end")
+    wait_until(lambda: not makers(fresh), "its end", PATIENCE)
     assert fresh.snapshot.stat().st_size == 0
     if fresh.new.exists():  # not each command tries again
         assert "the last attempt to make one failed" in fresh.start()
@@ -159,7 +159,7 @@ def small_files() -> None:
 
 def test_where_it_cannot_be_written_the_next_commands_do_not_try_again(fresh: Installation) -> None:
     fresh.call("state", "nobody", preexec_fn=small_files)
-    wait_until(lambda: not makers(fresh), "its end")
+    wait_until(lambda: not makers(fresh), "its end", PATIENCE)
     assert fresh.new.stat().st_size == 0, "a full disk gets its space back"
     assert "the last attempt to make one failed: ocipy setup says why" in fresh.start()
     assert makers(fresh) == []
