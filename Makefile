@@ -6,8 +6,8 @@ DESTDIR ?=
 ENGINES_CONF ?=
 OCI_RUNTIME ?=
 
-# Debian's Python uses .venv; any other uses an environment in build/venvs. It and its build directory are named after its
-# path. Neither is in the other: they are two layers of the overlay that seals the executable, which may not overlap.
+# Debian's Python uses .venv. Any other has an environment in build/venvs and a build directory, both named after its path.
+# Neither contains the other: they are layers of the overlay that seals the executable, and layers must not overlap.
 ifeq ($(PYTHON),/usr/bin/python3)
 BUILD := build/default
 VENV ?= .venv
@@ -32,8 +32,8 @@ help:
 	@echo 'test-pythons      the launcher and the unit tests on each Python of this machine'
 	@echo 'test-systemd      the systemd cgroup driver, with a private systemd'
 	@echo 'test-engines      podman, Docker, containerd and its CRI plugin, with ocipy and with runc'
-	@echo 'test-hosts        all of this on Debian 13 and sid, in containers of ocipy'
-	@echo 'test-install      each way of installing, in clean Debians: installs, starts, how fast, uninstalls'
+	@echo 'test-hosts        the tests on Debian 13 and sid, in containers that ocipy runs'
+	@echo 'test-install      each way of installing, in a clean Debian: install, start, time the start, uninstall'
 	@echo 'test-box          ocipy box: the articles'"'"' demonstrations, images, networks, and the pages in a browser'
 	@echo 'test-vm           integration tests on a second kernel with cgroup v2'
 	@echo 'mutants           plant small faults, and check that the tests notice each'
@@ -48,8 +48,8 @@ help:
 	@echo 'rpm               rpm packages in dist/, built in a clean Debian 12 and checked by rpmlint'
 	@echo 'test-rpm          the same; then install it by rpm, use it, upgrade it, remove it'
 	@echo 'docs              the documentation as a site, in build/site'
-	@echo 'release           sdist, wheel, Debian package, checksums in dist/; tag and publish them (DRY_RUN=1: do not)'
-	@echo 'figures           measure once more, and write the figures of README.md and docs/benchmarks.md (ten idle minutes)'
+	@echo 'release           sdist, wheel, Debian package, checksums in dist/; tag and publish them (not with DRY_RUN=1)'
+	@echo 'figures           measure again, and update the figures in README.md and docs/benchmarks.md (ten idle minutes)'
 	@echo 'dockertest        the tests in a container image'
 	@echo 'lint              ruff, mypy, clang-format, shellcheck, codespell, proselint'
 	@echo 'format            apply the fixes of these tools'
@@ -62,7 +62,7 @@ PACKAGES := packages.txt
 test-box: PACKAGES := packages-box.txt
 fuzz: PACKAGES := packages-fuzz.txt
 
-# apt installs only missing packages: a machine that has all of them needs neither network nor root.
+# apt is called only for missing packages: a machine that has all of them needs neither network nor root.
 packages:
 	@missing=$$(sed 's/#.*//' $(PACKAGES) | xargs dpkg-query -W -f '$${db:Status-Status} $${Package}\n' 2>&1 | \
 	  sed -n 's/^not-installed //p; s/^config-files //p; s/^dpkg-query: no packages found matching //p'); \
@@ -95,8 +95,8 @@ $(VENV)/.coverage: pyproject.toml $(VENV)/.installed
 	$(VENV)/bin/pip install -q -r build/requirements-coverage.txt
 	@touch $@
 
-# Safe for several callers at once. If nothing has changed, it does nothing, in well under a second. A copied or moved
-# checkout is built again: paths of the original are in the build and in the environment's scripts.
+# Safe for several callers at once. If nothing has changed, it takes well under a second. A copied or moved checkout is
+# built again: the build and the environment's scripts contain the original's paths.
 build:
 	@if [ -f $(BUILD)/.place ] && [ "$$(cat $(BUILD)/.place)" != "$$(pwd -P)" ]; then \
 	  echo "this checkout was built in $$(cat $(BUILD)/.place): building it again"; \
@@ -155,7 +155,7 @@ coverage: build $(VENV)/.coverage
 fuzz: packages
 	@PYTHON=$(PYTHON) tests/fuzz/run
 
-# In a clean Debian, by ocipy itself; DEB_SUITE=trixie or sid: on another one.
+# In a clean Debian, in a container that ocipy runs. DEB_SUITE=trixie or sid chooses another release.
 DEB_SUITE ?= bookworm
 deb: build
 	@tests/hosts/run --results dist $(DEB_SUITE) -- packaging/build-deb
@@ -171,12 +171,12 @@ rpm: build
 test-rpm: build
 	@tests/hosts/run --results dist $(DEB_SUITE) -- sh -c '$(RPM) && tests/rpm/run'
 
-# Any warning is an error: mkdocs.yml.
+# mkdocs.yml makes every warning an error.
 docs: $(VENV)/.docs
 	$(VENV)/bin/mkdocs build --quiet
 	@echo 'the site is in build/site'
 
-# DRY_RUN=1: nothing is tagged or published, all is in dist/.
+# With DRY_RUN=1 nothing is tagged or published; everything is in dist/.
 release: build
 	@release/run $(if $(DRY_RUN),--dry-run)
 
@@ -190,7 +190,7 @@ runc-tests: build
 bench: build
 	@bench/run --json build/bench.json --svg build/bench.svg
 
-# The recorded run: docs/benchmarks.json, the chart, and the figures in README.md and docs/benchmarks.md. For an idle machine.
+# Records a run on an idle machine: docs/benchmarks.json, the chart, and the figures in README.md and docs/benchmarks.md.
 figures: build
 	@bench/run --all --json docs/benchmarks.json --svg docs/benchmarks.svg
 	@$(VENV)/bin/python -m bench.figures
@@ -211,7 +211,7 @@ lint-c:
 lint-shell:
 	$(VENV)/bin/shellcheck $$(git grep -lE '^#!/bin/(ba)?sh')
 
-# Spelling in every text file, prose and width of the pages. pyproject.toml and .proselintrc.json have our settings.
+# Spelling in every text file; prose and line width of the pages. The settings are in pyproject.toml and .proselintrc.json.
 lint-words:
 	$(VENV)/bin/codespell $$(git ls-files)
 	$(VENV)/bin/proselint --config .proselintrc.json check $$(git ls-files '*.md')

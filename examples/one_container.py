@@ -71,7 +71,7 @@ def main(busybox: str) -> None:
             output.seek(0)
             print("it said:", output.read().strip())
 
-        # In one call, with the process's exit status.
+        # All of it in one call, which returns the process's exit status.
         make_bundle(Path(place, "other"), busybox, "cat; exit 3")
         done = runtime.run("other", Path(place, "other"), input=b"echoed", stdout=-1)
         print("other ended with", done.returncode, "and said", done.stdout.decode())

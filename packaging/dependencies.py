@@ -17,7 +17,10 @@ TOP = Path(__file__).resolve().parent.parent
 
 
 def needed(requirements: list[str]) -> dict[str, Distribution]:
-    """The distributions that these requirements name, and their requirements, by name. Raises PackageNotFoundError."""
+    """The distributions that these requirements name, and those they require in turn, by name.
+
+    Raises PackageNotFoundError.
+    """
     found: dict[str, Distribution] = {}
     pending = [Requirement(text) for text in requirements]
     while pending:

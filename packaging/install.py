@@ -2,10 +2,10 @@
 
     python3 packaging/install.py [--destdir DIR] [--engines-conf FILE] PREFIX
 
-PREFIX/lib/ocipy becomes a virtual environment with ocipy and the packages that it needs, and nothing else; PREFIX/bin
-gets the command, PREFIX/share man pages, documents and completion. PREFIX/lib/ocipy/installed.json lists what
-uninstall.py removes. The packages come from the checkout's own environment (make setup), else from this Python's
-packages, or from the package index: only the last needs a network. The installed runtime belongs to the caller.
+PREFIX/lib/ocipy becomes a virtual environment with ocipy and the packages that it needs, and nothing else. The command
+goes to PREFIX/bin; man pages, documents and completion go to PREFIX/share. PREFIX/lib/ocipy/installed.json lists what
+uninstall.py removes. The packages come from the checkout's own environment (make setup), from this Python's packages,
+or from the package index: only the last needs a network. The caller owns the installed files.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ sys.exit(not (importlib.util.find_spec("pyseccomp") or importlib.util.find_spec(
 
 
 def say(text: str) -> None:
-    """Tell the user what is being done."""
+    """Report progress to the user."""
     print(text, flush=True)
 
 
@@ -60,7 +60,7 @@ def run(*words: str | Path, environment: dict[str, str] | None = None) -> None:
 
 
 class Tools:
-    """What builds ocipy. python: of the environment with the packages that ocipy needs; None: the system has them."""
+    """What builds ocipy. python: of the environment with the packages that ocipy needs; None if the system has them."""
 
     def __init__(self, meson: Path, ninja: Path, python: Path | None) -> None:
         self.meson, self.ninja, self.python = meson, ninja, python
@@ -80,7 +80,7 @@ def find_tools(temporary: Path) -> Tools:
     say("packages: from the package index")
     project = tomllib.loads((TOP / "pyproject.toml").read_text())
     run(sys.executable, "-m", "venv", temporary)
-    # First: with it pip makes wheels of all packages, and records their files.
+    # First these: with them, pip makes wheels of all packages, and records their files.
     run(temporary / "bin/pip", "install", "-q", "setuptools", "wheel")
     run(temporary / "bin/pip", "install", "-q", "meson", "ninja", "packaging", *project["project"]["dependencies"])
     return Tools(temporary / "bin/meson", temporary / "bin/ninja", temporary / "bin/python")
@@ -92,7 +92,7 @@ def _base(python: Path) -> str:
 
 
 def build(tools: Tools, temporary: Path, environment: Path, stage: Path) -> Path:
-    """Build ocipy for this place of the environment. Return the environment, below the stage."""
+    """Build ocipy to run from `environment`. Return where it is put, below the stage."""
     path = f"{tools.meson.parent}:{os.environ.get('PATH', os.defpath)}"
     variables = {**os.environ, "NINJA": str(tools.ninja), "PATH": path, "DESTDIR": str(stage)}
     layout = [f"-Dpython.{kind}libdir={environment / SITE}" for kind in ("plat", "pure")]
@@ -118,7 +118,7 @@ def complete(made: Path, tools: Tools, final: Path) -> None:
         (made / "bin" / name).symlink_to(base)
     if tools.python is not None:
         run(tools.python, "-I", TOP / "packaging/dependencies.py", made / SITE)
-    # For programs that import it; the executable has the modules frozen.
+    # Bytecode for programs that import it; the executable has its modules frozen.
     strip: list[str | Path] = ["-s", made, "-p", final]
     run(made / "bin/python", "-I", "-m", "compileall", "-q", *strip, made / SITE)
 
@@ -178,7 +178,7 @@ def put_environment(made: Path, environment: Path, target: Installed) -> dict[st
 
 
 def read_record(record: Path) -> dict[str, list[str]]:
-    """What an installation has installed; nothing if there is none, or if that was cut short by a full disk."""
+    """What an installation has installed; {} if there is none, or if a full disk has cut the record short."""
     try:
         older = json.loads(record.read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -237,14 +237,14 @@ def put_files(target: Installed, temporary: Path, conf: str) -> None:
 
 
 def install(prefix: Path, destination: str, conf: str) -> None:
-    """Install. Exits with a message if something fails; until all is built, an existing installation stays."""
+    """Install. Exits with a message if something fails; an existing installation stays until everything is built."""
     environment = prefix / "lib/ocipy"
     target = Installed(destination, prefix)
     record = target.real(environment / "installed.json")
     with tempfile.TemporaryDirectory(prefix="ocipy-install-") as name:
         temporary = Path(name)
         tools = find_tools(temporary / "tools")
-        say("building: some 20 seconds")
+        say("building: takes some 20 seconds")
         made = build(tools, temporary, environment, temporary / "stage")
         complete(made, tools, environment)
         run(made / "bin/python", "-I", "-m", "ocipy.pages", temporary / "share", "docs")
@@ -268,7 +268,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--destdir", default="", help="put everything below this directory, for a package")
-    parser.add_argument("--engines-conf", default="", help="the file that tells podman")
+    parser.add_argument("--engines-conf", default="", help="the file that tells podman about ocipy")
     parser.add_argument("prefix", type=Path)
     arguments = parser.parse_args()
     os.umask(0o022)

@@ -32,12 +32,12 @@ def changes(changelog: str, version: str) -> tuple[str, str]:
     """The date (or "unreleased") and the text of a version's section. Raises ValueError if there is none."""
     match = re.search(rf"^## {re.escape(version)} \(([^)\n]+)\)\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
     if match is None:
-        raise ValueError(f"CHANGELOG.md has no section of {version}")
+        raise ValueError(f"CHANGELOG.md has no section for {version}")
     return match[1], match[2].strip() + "\n"
 
 
 def absolute_links(text: str, repository: str, version: str, page: str = "README.md") -> str:
-    """A page for a package index, which has none of our files: links lead to the release's tag."""
+    """A page for a package index, which has none of our other files: its links lead to the release's tag."""
 
     def absolute(match: re.Match[str]) -> str:
         image, shown, target = match["image"], match["shown"], match["target"]

@@ -27,10 +27,10 @@ NEEDED = ("conmon", "dnsmasq", "nft", "skopeo", "umoci", "unshare")
 
 @pytest.fixture(scope="package", autouse=True)
 def private_host() -> Iterator[None]:
-    """Private mounts and networks: the session touches nothing of the host, and leaves nothing. At the end it leaves
-    them: another suite of the same session looks whether its own have changed."""
+    """Private mounts and networks: the session changes nothing on the host, and leaves nothing behind. At the end it
+    returns to the old ones: another suite in the same session checks that they are unchanged."""
     if os.geteuid() != 0:
-        pytest.skip("needs root: tests/box/rootless is for others")
+        pytest.skip("needs root, also for the tests that become an ordinary user")
     missing = [name for name in NEEDED if shutil.which(name) is None]
     assert not missing, f"install {' '.join(missing)}: make setup"
     become_subreaper()
@@ -41,7 +41,7 @@ def private_host() -> Iterator[None]:
             device.chmod(0o666)  # as udev does, which not every host has
     unshare(CLONE_NEWNET)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    # A new network namespace has the first one's settings (ip-sysctl.rst, devconf_inherit_init_net).
+    # A new network namespace inherits the first one's settings (ip-sysctl.rst, devconf_inherit_init_net).
     for name in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
         Path("/proc/sys/net", name).write_text("0")
     yield
@@ -70,7 +70,7 @@ class Box:
     def __call__(
         self, *words: str, input: str = "", status: int | None = 0, timeout: float = SECONDS
     ) -> subprocess.CompletedProcess[str]:
-        """Call it to its end; status None accepts any exit status."""
+        """Call it, and wait until it ends; status None accepts any exit status."""
         words = (*self.before, runtime_path(), "box", *words)
         done = subprocess.run(
             words, check=False, capture_output=True, text=True, errors="replace", env=self.environment, input=input,
@@ -107,7 +107,7 @@ def places() -> Iterator[Path]:
 
 
 def left_behind(places: Path, ids: set[str]) -> list[str]:
-    """Links, rules, mounts, cgroups, processes and files that a box leaves."""
+    """What the boxes have left behind: links, rules, mounts, cgroups, processes and files."""
     found = [line for line in _lines("ip", "-o", "link") if "ocipy0" in line or ": box" in line]
     found += [line for line in _lines("nft", "list", "tables") if "ocipy" in line]
     found += [line for line in Path("/proc/self/mountinfo").read_text().split("\n") if str(places) in line]
@@ -115,7 +115,7 @@ def left_behind(places: Path, ids: set[str]) -> list[str]:
         there = {path: path.name.removeprefix("ocipy-box-") for path in Path("/sys/fs/cgroup").glob(pattern)}
         cgroups = [path for path, name in there.items() if name.removesuffix(".scope") in ids]
         found += [str(path) for path in cgroups]
-    # What works for a box has its environment: conmon, what conmon calls at the end, pasta, fuse-overlayfs.
+    # Processes that work for a box have its environment: conmon, what conmon calls at the end, pasta, fuse-overlayfs.
     mark = b"OCIPY_BOX=" + os.fsencode(places)
     found += [f"pid {pid}" for pid in Path("/proc").iterdir() if pid.name.isdecimal() and mark in environment_of(pid)]
     inner = [f" {word} {one}" for one in ids for word in ("_ended", "_watch")]
@@ -179,7 +179,7 @@ def systemctl(*words: str) -> None:
 
 
 def has_user_systemd() -> bool:
-    """Whether a user of this host may have limits: systemd is init, and the hierarchy v2."""
+    """Whether users of this host can set limits: systemd is init, and the hierarchy is v2."""
     return Host().cgroup == "v2" and Path("/run/systemd/system").is_dir()
 
 
@@ -216,7 +216,7 @@ def user_places() -> Iterator[Path]:
 
 @pytest.fixture
 def allotted(tmp_path: Path) -> Iterator[None]:
-    """An entry for the user in /etc/passwd, and ids, only in the session's mount namespace."""
+    """An entry for the user in /etc/passwd, and subordinate ids; only in the session's mount namespace."""
     texts = {
         "passwd": Path("/etc/passwd").read_text() + f"{USER_NAME}:x:{USER}:{USER}::/:/bin/sh\n",
         "subuid": f"{USER_NAME}:{FIRST_UID}:{RANGE}\n",
@@ -259,7 +259,7 @@ Server((sys.argv[1], 80), Handler).serve_forever()
 """
 
 
-# busybox's nc has no UDP: the host's python, in a box and outside.
+# busybox's nc has no UDP, so the host's Python speaks it, in a box and outside.
 PYTHON = ("-v", "/usr:/usr:ro", "-v", "/lib:/lib:ro", "-v", "/lib64:/lib64:ro", "busybox", "/usr/bin/python3", "-c")
 UDP_SERVER = """
 import socket, sys
@@ -282,7 +282,7 @@ print(one.recv(100).decode())
 class Neighbour:
     """Another host, 192.0.2.2 next to our 192.0.2.1 (RFC 5737, RFC 3849): the internet of these tests.
 
-    serve() makes it the host's name server, for all names in ZONE, and a web server that reports the client's address.
+    serve() makes it the host's name server, which knows NAME, and a web server that reports the client's address.
     """
 
     def __init__(self, pid: int) -> None:
@@ -300,7 +300,7 @@ class Neighbour:
         ).stdout
 
     def serve(self, server: Callable[..., subprocess.Popen[bytes]], directory: Path) -> None:
-        """directory: for files. The fixture undoes it."""
+        """Start the servers. directory: for files. The fixture undoes it."""
         for address in (V4[1], V6[1]):
             server(self.words("python3", "-c", WEB_SERVER, address), stderr=subprocess.DEVNULL)
         records = [f"--host-record={NAME},{V4[1]},{V6[1]}"]
@@ -322,7 +322,7 @@ class Neighbour:
 
 @pytest.fixture
 def neighbour() -> Iterator[Neighbour]:
-    """Reachable through the default route during the test."""
+    """A host that is reachable through the default route during the test."""
     holder = subprocess.Popen(["unshare", "--net", "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert holder.stdin is not None and holder.stdout is not None
     holder.stdin.write(b"\n")

@@ -36,7 +36,7 @@ def limits(box: Box, controller: str, flag: str, value: str) -> None:
         done = box("run", "--rm", "--network", "none", flag, value, "busybox", "true", status=125)
         name = {"--memory-limit": "--memory", "--cpu": "--cpus, --cpu-period"}.get(flag, flag)
         assert f"{name}: without root this takes a v2 cgroup" in done.stderr and "as root" in done.stderr
-        pytest.skip("refused to a user without a systemd that delegates: tests/vm/run has one")
+        pytest.skip("refused to a user without a systemd that delegates; tests/vm/run has one")
 
 
 def test_a_shell_in_a_root_of_its_own(box: Box) -> None:
@@ -89,7 +89,7 @@ EAT = "dd if=/dev/zero of=/eaten/x bs=1M count={} 2>/dev/null && echo eaten"
 
 
 @pytest.mark.smoke
-def test_a_limit_of_50_mb_kills_between_49_and_51(box: Box) -> None:
+def test_a_limit_of_50_mb_allows_45_and_kills_at_51(box: Box) -> None:
     """Uses a tmpfs in the box, which counts as its memory."""
     limits(box, "memory", "--memory", "50M")
     flags = ("--memory", "50M", "--tmpfs", "/eaten:size=100m")
@@ -133,14 +133,14 @@ def test_the_limit_is_in_the_kernels_file(box: Box) -> None:
 
 @pytest.mark.smoke
 def test_a_quota_of_50000_of_100000_is_half_a_cpu(box: Box) -> None:
-    """Within 10 %, by the kernel's own counts: the CPU time used, over the periods that it has counted.
+    """Within 10 %, by the kernel's own counts: the CPU time used in the periods that it has counted.
 
-    A period counts once the box wants to run in it. Only those in which it was held back say what the quota gives, so
-    the measure is taken in seconds in which it was held back in nearly all.
+    A period counts once the box wants to run in it. Only throttled periods show what the quota gives, so the test
+    measures while nearly all of them are throttled.
     """
     limits(box, "cpu", "--cpu", "50000 100000")
     burn = "while :; do :; done"
-    # High priority: a busy host would deny it its half.
+    # A high weight, since a busy host would deny it its half.
     flags = ["--network", "none", "--cpu", "50000 100000", "--cpu-shares", "262144"]
     box("run", "-d", "--name", "busy", *flags, "busybox", "sh", "-c", f"({burn}) & ({burn}) & {burn}")
     shares: list[tuple[float, float]] = []
@@ -155,13 +155,13 @@ def test_a_quota_of_50000_of_100000_is_half_a_cpu(box: Box) -> None:
         shares.append((used / (periods * 100_000), throttled / periods))
         return shares[-1][1] >= 0.9
 
-    wait_until(measured, "it is held back in nine periods of ten", timeout=60)
+    wait_until(measured, "it is throttled in nine of ten periods", timeout=60)
     assert all(share < 0.55 for share, _ in shares), shares
     assert 0.45 <= shares[-1][0], shares
 
 
 def cpu_of(box: Box, name: str) -> tuple[int, int, int]:
-    """(microseconds used, periods, periods in which it was held back), of its cgroup."""
+    """(microseconds used, periods, throttled periods) of its cgroup."""
     usage = box.inspect(name)["usage"]
     return usage["cpuMicroseconds"], usage["cpuPeriods"], usage["throttledPeriods"]
 
@@ -249,7 +249,7 @@ def test_host_and_boxes_ping_each_other(box: Box) -> None:
     """A veth pair and a bridge need root; a user gets an error that says so."""
     if box.is_users:
         assert "needs root" in box("run", "--network", "bridge", "busybox", "true", status=125).stderr
-        pytest.skip("the bridge was refused: a user's boxes reach the outside by pasta, and not each other")
+        pytest.skip("the bridge was refused: a user's boxes reach the outside through pasta, and not each other")
     box("run", "-d", "--name", "one", "busybox", "sleep", "1000")
     address = box.inspect("one")["addresses"][0].partition("/")[0]
     ping = ["busybox", "ping", "-c", "1", "-W", "5"]
@@ -263,7 +263,8 @@ def test_host_and_boxes_ping_each_other(box: Box) -> None:
 def test_the_internet_with_its_names_is_reached_by_nat(
     box: Box, neighbour: Neighbour, server: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """Another network namespace plays it, with a DNS server and a web server, which sees the host's address."""
+    """Another network namespace plays the internet, with a DNS server and a web server, which sees the host's
+    address."""
     neighbour.serve(server, tmp_path)
     assert V4[1] in box("run", "--rm", "busybox", "nslookup", NAME).stdout
     assert box("run", "--rm", "busybox", "wget", "-q", "-O", "-", f"http://{V4[1]}/").stdout == V4[0]
@@ -282,7 +283,7 @@ def test_a_published_port_is_reached_from_outside(box: Box, neighbour: Neighbour
 
 
 def test_after_a_reboot_boxes_are_stopped_not_lost(box: Box) -> None:
-    """What is below run, the processes and the devices are gone, as if the machine had been switched off."""
+    """The processes, the devices and everything below run/ are gone, as if the machine had been switched off."""
     box(
         "run", "-d", "--name", "web", *(["--network", "none"] if box.is_users else []), "busybox",
         "sh", "-c", "echo begun; date > /srv/kept; sleep 1000",
@@ -315,7 +316,7 @@ def test_after_a_reboot_boxes_are_stopped_not_lost(box: Box) -> None:
 
 @pytest.fixture
 def hostile(box: Box) -> Callable[[str], Path]:
-    """Makes a tar with a member of this name, and a harmless one."""
+    """Makes a tar with a harmless member, and one of this name."""
     import io
     import tarfile
 

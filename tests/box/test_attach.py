@@ -58,7 +58,7 @@ def test_ctrl_p_ctrl_q_leaves_it_running(box: Box) -> None:
     assert box.inspect("shell")["state"]["status"] == "running"
 
 
-def test_a_box_in_the_foreground_or_none_is_refused(box: Box) -> None:
+def test_a_box_that_does_not_run_or_does_not_exist_is_refused(box: Box) -> None:
     box("create", "--name", "idle", "--network", "none", "busybox")
     assert "is not running in the background" in box("attach", "idle", status=1).stderr
     assert "there is no box" in box("attach", "nobody", status=1).stderr

@@ -1,4 +1,4 @@
-"""What is in images and boxes may be set-uid: no other user of the host reaches it (CVE-2021-41091)."""
+"""Programs in images and boxes may be set-uid: no other user of the host can reach them (CVE-2021-41091)."""
 
 from __future__ import annotations
 

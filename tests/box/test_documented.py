@@ -33,7 +33,7 @@ def section(title: str) -> str:
 
 
 def commands(title: str) -> list[str]:
-    """The command lines of a section, without what is said about each."""
+    """The command lines of a section, without their explanations."""
     lines = re.findall(r"^    (ocipy box .*)$", section(title), re.MULTILINE)
     return [line.partition("  ")[0] for line in lines]
 
@@ -71,7 +71,7 @@ def typed(box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Type:
 
 @contextmanager
 def on_terminal(command: str, environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], list[bytes]]]:
-    """A shell's command with its own terminal, on which somebody has typed `exit`; and what that shows."""
+    """Run a shell command on a new terminal, on which `exit` has been typed. Yields it, and what the terminal shows."""
     master, slave = os.openpty()
     shown: list[bytes] = []
 
@@ -135,7 +135,7 @@ def test_the_articles_commands(box: Box, typed: Type) -> None:
 
 
 def test_a_program(box: Box, tmp_path: Path) -> None:
-    """It is shown, not typed."""
+    """The page shows a Python program."""
     needs("memory")
     text = re.sub("^    ", "", section("For programs"), flags=re.MULTILINE)
     words = [str(TOP / ".venv/bin/python"), "-c", text]

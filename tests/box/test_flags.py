@@ -163,7 +163,7 @@ REFUSED = {
     "--mem 50m": "--mem",
     "--entrypoint /etc/none": "no such file",
 }
-TAKEN = [
+ACCEPTED = [
     "-v /tmp:/x:ro,z", "-v /tmp:/x:rw,Z", "-v /tmp:/x:rslave", "-v /tmp:/x:cached", "-v /tmp:/x:",
     "--mount type=bind,src=/tmp,dst=/x,ro", "--mount type=tmpfs,target=/x,tmpfs-size=1m,tmpfs-mode=700",
     "--tmpfs /x", "--tmpfs /x:", "--tmpfs /x:rw,size=1m,mode=1777,exec", "--device /dev/null:rw",
@@ -177,7 +177,7 @@ TAKEN = [
 
 
 def words_of(case: str) -> list[str]:
-    """A trailing space stands for an empty word; {} contains no spaces."""
+    """The words of a case; after a trailing space, the last one is empty."""
     return case.split(" ")
 
 
@@ -199,8 +199,8 @@ def test_what_is_refused(box: Box, here: Path, case: str) -> None:
     assert box("ps", "-aq").stdout == ""
 
 
-@pytest.mark.parametrize("case", TAKEN)
-def test_what_is_taken(box: Box, here: Path, case: str) -> None:
+@pytest.mark.parametrize("case", ACCEPTED)
+def test_what_is_accepted(box: Box, here: Path, case: str) -> None:
     done = box("run", "--rm", "--network", "none", *words_of(case), "busybox", "true", status=None)
     needs_named(done.stderr)
     assert (done.returncode, done.stderr) == (0, "")
@@ -256,7 +256,7 @@ def test_odd_words_of_other_commands(box: Box, here: Path, words: str) -> None:
 
 def test_a_device_under_another_name(box: Box) -> None:
     look = ["busybox", "stat", "-c", "%t:%T", "/dev/one"]
-    for flags in ([], ["--userns", "auto"]):  # where no device can be made, the host's is bound
+    for flags in ([], ["--userns", "auto"]):  # where no device can be made, the host's is bind-mounted
         for given in ("/dev/null:/dev/one", "/dev/null:/dev/one:rw"):
             assert box.run(*flags, "--device", given, *look) == "1:3\n"
     assert box.run("--device", "/dev/zero", "--userns", "auto", "busybox", "head", "-c", "1", "/dev/zero") == "\0"
@@ -312,7 +312,7 @@ def test_a_tmpfs_is_noexec_by_default(box: Box) -> None:
     assert box.run("--tmpfs", "/x:exec", "busybox", "sh", "-c", copy) == "runs\n"
 
 
-def test_the_last_of_a_name_wins_and_the_entrypoint_goes(box: Box) -> None:
+def test_the_last_value_of_a_name_wins_and_an_empty_entrypoint_removes_the_images(box: Box) -> None:
     limits = ["--ulimit", "nofile=10:20", "--ulimit", "nofile=30:40"]
     assert box.run(*limits, "busybox", "sh", "-c", "ulimit -n") == "30\n"
     assert box.run("--entrypoint", "", "busybox", "echo", "x") == "x\n"

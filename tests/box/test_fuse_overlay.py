@@ -1,4 +1,4 @@
-"""A user's boxes by fuse-overlayfs, on a filesystem that the kernel's overlayfs does not take: another overlay."""
+"""A user's boxes on fuse-overlayfs, on a filesystem that the kernel's overlayfs refuses: another overlay."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def box(user_box: Box) -> Box:
 
 @pytest.fixture
 def user_places() -> Iterator[Path]:
-    """A directory of the user's on an overlay, on a tmpfs."""
+    """A user's directory on an overlay, which is on a tmpfs."""
     path = Path(tempfile.mkdtemp(prefix="box-"))
     subprocess.run(["mount", "-t", "tmpfs", "none", path], check=True)
     for name in ("lower", "upper", "work", "top"):
@@ -127,7 +127,7 @@ def test_read_only_and_volumes(box: Box) -> None:
 
 
 def test_a_box_holds_nothing_of_the_server(box: Box) -> None:
-    """Not the device that answers for its root, and no rights over the server: its user namespace is a lower one."""
+    """Neither the device through which its root is served, nor rights over the server: its user namespace is below."""
     box("run", "-d", "--name", "one", *RUN, "--cap-add", "ALL", "busybox", "sleep", "1000")
     pid = box.inspect("one")["state"]["pid"]
     held = [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
@@ -152,7 +152,7 @@ def test_the_server_has_only_the_capabilities_that_it_needs(box: Box) -> None:
     assert not int(status["CapInh"], 16) and not int(status["CapAmb"], 16)
 
 
-# Each line takes another of the server's capabilities; the last, none.
+# Each line needs another of the server's capabilities; the last one needs none.
 CHANGES = """
 import os, stat
 os.chdir("/srv")
@@ -178,7 +178,7 @@ def test_what_its_capabilities_are_for(box: Box) -> None:
 
 
 def test_the_server_is_killed(box: Box) -> None:
-    """Nothing hangs, and rm -f clears the box; another start has another server."""
+    """Nothing hangs, and rm -f clears the box; the next start gets a new server."""
     box("run", "-d", "--name", "one", *RUN, "busybox", "sh", "-c", "echo x > /etc/motd; sleep 1000")
     wait_until(lambda: box("exec", "one", "cat", "/etc/motd", status=None).stdout == "x\n", "it has written")
     os.kill(servers(box.places)[0], signal.SIGKILL)
@@ -237,7 +237,7 @@ def test_rm_clears_what_a_killed_command_has_left(box: Box, name: str) -> None:
 
 
 def closed(path: str, cover: Path) -> list[str]:
-    """Words that cover a file of the host with another one."""
+    """Words to put before a command, for which they cover a host file with another one."""
     return ["unshare", "--mount", "sh", "-c", f'mount --bind {cover} {path} && exec "$@"', "sh"]
 
 
@@ -281,8 +281,8 @@ def test_with_pasta(box: Box, neighbour: Neighbour, server: Callable[..., Any], 
     box("rm", "-f", "web")
 
 
-def test_images_may_have_any_file(box: Box) -> None:
-    """What fuse-overlayfs marks with, and a box that tries to mark by itself."""
+def test_a_box_cannot_make_the_marks_of_fuse_overlayfs(box: Box) -> None:
+    """It marks deleted files and opaque directories with names."""
     script = (
         "touch /srv/.wh.etc 2>/dev/null; mkdir /srv/a; touch /srv/a/b; rm -r /srv/a; mkdir /srv/a; ls -A /srv /srv/a"
     )
@@ -290,7 +290,7 @@ def test_images_may_have_any_file(box: Box) -> None:
 
 
 def test_a_box_on_fuse_never_asks_for_the_kernels_overlay_again(box: Box) -> None:
-    """The record says who has written the upper directory."""
+    """The record says what has written the upper directory."""
     box("create", "--name", "one", *RUN, "busybox", "true")
     (record,) = (box.places / "data/boxes").glob("[!.]*/box.json")
     assert json.loads(record.read_text())["copyOnWrite"]["by"] == "fuse-overlayfs"

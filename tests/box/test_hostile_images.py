@@ -25,8 +25,8 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int =
     return made
 
 
-NEGATIVE = "a file of a negative size"  # newer versions of tarfile refuse it themselves (CVE-2025-8194)
-# {} is a directory outside, whose file may not be written, linked or removed.
+NEGATIVE = "a file of negative size"  # newer versions of tarfile refuse it themselves (CVE-2025-8194)
+# {} is a directory outside, whose file must not be written, linked or removed.
 HOSTILE = {
     "two dots": ([member("../../../../../../../../{}/made")], "has a"),
     "two dots inside": ([member("a/../../../../../../../../../{}/made")], "has a"),
@@ -54,7 +54,7 @@ HOSTILE = {
 
 
 def archive_of(members: Sequence[tarfile.TarInfo], outside: Path) -> bytes:
-    """A tar of these members only, which need not have their content."""
+    """A tar of these headers; the content of the members may be missing."""
     made = b""
     for one in members:
         copy = member(one.name.format(outside), one.type, one.linkname.format(outside), one.size)
@@ -90,7 +90,7 @@ def test_hostile_archives_harm_nothing_and_are_refused_by_name(
 
 
 def image_of(archive: Path, layer: bool) -> str:
-    """The archive as IMAGE, or an image that has it as its only layer, as it is: umoci would refuse to make some."""
+    """The archive as IMAGE, or an image with it as its only layer, unchanged: umoci would refuse to make some."""
     if not layer:
         return str(archive)
     layout = archive.parent / "layout"
@@ -124,7 +124,7 @@ def stored(layout: Path, content: bytes) -> dict[str, object]:
 
 
 def test_a_bomb_fills_neither_the_memory_nor_the_disk(box: Box, tmp_path: Path) -> None:
-    """A header that would be a gigabyte when it is decompressed."""
+    """A header of a gigabyte, once it is decompressed."""
     path = tmp_path / "bomb.tar.gz"
     header = member("path", tarfile.GNUTYPE_LONGNAME, size=1 << 30)
     with gzip.open(path, "wb", compresslevel=1) as out:
@@ -141,7 +141,7 @@ def test_a_bomb_fills_neither_the_memory_nor_the_disk(box: Box, tmp_path: Path) 
     ["Env", "Cmd", "Entrypoint", "WorkingDir", "User", "Labels", "NUL", "no config", "no layers", "artifact", "deep"],
 )
 def test_an_odd_config_is_refused_in_a_line(box: Box, tmp_path: Path, kind: str) -> None:
-    """Of a wrong type, or with what no process can have: no traceback, and no box."""
+    """A member of a wrong type, or a value that no process can have: no traceback, and no box."""
     archive = tmp_path / "fine.tar"
     with tarfile.open(archive, "w") as out:
         info = member("etc/os")

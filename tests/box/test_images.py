@@ -22,7 +22,7 @@ BUSYBOX = "/bin/busybox"
 
 
 def fill(archive: tarfile.TarFile, text: str) -> None:
-    """A root file system of a few files."""
+    """Add a root filesystem of a few files."""
     for name in ("bin", "etc", "tmp", "proc", "sys", "dev"):
         directory = tarfile.TarInfo(name)
         directory.type, directory.mode = tarfile.DIRTYPE, 0o755
@@ -40,7 +40,7 @@ def fill(archive: tarfile.TarFile, text: str) -> None:
 
 @pytest.fixture
 def minirootfs(tmp_path: Path) -> Path:
-    """As Alpine's: a tar of a root file system."""
+    """A tar of a root filesystem, like Alpine's minirootfs."""
     path = tmp_path / "mini.tar"
     with tarfile.open(path, "w") as archive:
         fill(archive, "mini\n")
@@ -160,7 +160,7 @@ def test_a_half_unpacked_image_is_removed_by_the_next_command(box: Box) -> None:
 
 @pytest.fixture
 def related(tmp_path: Path, layout: Path) -> Path:
-    """The layout with two more images on that one: each adds a layer that changes, adds and deletes."""
+    """The layout with two more images based on the first: each adds a layer that changes, adds and deletes a file."""
     for tag, text in (("one", "1\n"), ("two", "2\n")):
         layer = tmp_path / f"{tag}.tar"
         with tarfile.open(layer, "w") as archive:
@@ -177,7 +177,7 @@ def related(tmp_path: Path, layout: Path) -> Path:
 
 
 def test_two_images_and_two_boxes_on_one_base(box: Box, related: Path) -> None:
-    """They are right, and share what they have in common; an image that goes takes nothing of the other along."""
+    """Both are correct, and share what they have in common; removing one takes nothing from the other."""
     read = ("-c", "cat /etc/os; ls /etc; echo changed > /etc/os; echo x >> /bin/busybox; wc -c < /bin/busybox")
     size = os.stat(BUSYBOX).st_size + 2
     for tag in ("one", "two", "one"):
@@ -195,7 +195,7 @@ def test_two_images_and_two_boxes_on_one_base(box: Box, related: Path) -> None:
 
 
 def logged(box: Box, tmp_path: Path) -> Path:
-    """A file with the command lines of skopeo and umoci from now on."""
+    """A file that gets the command lines of skopeo and umoci from now on."""
     (tmp_path / "wrappers").mkdir()
     for name in ("skopeo", "umoci"):
         path = tmp_path / "wrappers" / name
@@ -209,7 +209,7 @@ def logged(box: Box, tmp_path: Path) -> Path:
 def test_a_stored_image_is_not_fetched_again(
     box: Box, layout: Path, minirootfs: Path, registry: str, tmp_path: Path
 ) -> None:
-    """A tar or a layout is looked at, and a pull asks the registry for the digest; then nothing is copied."""
+    """A tar or a layout is read, and a pull asks the registry for the digest, but nothing is copied."""
     words = ["skopeo", "--insecure-policy", "copy", "-q", "--dest-tls-verify=false", f"oci:{layout}:v1"]
     subprocess.run([*words, f"docker://{registry}/name:tag"], check=True, capture_output=True)
     images = (str(minirootfs), f"oci:{layout}:v1", f"{registry}/name:tag")
@@ -236,7 +236,7 @@ def test_a_tag_that_has_moved_is_another_image(box: Box, related: Path, registry
 
 
 def configured(layout: Path, *flags: str) -> str:
-    """The layout's image with another config; returns its reference."""
+    """Make an image of the layout's with another config. Return its reference."""
     subprocess.run(["umoci", "config", "--image", f"{layout}:v1", "--tag", "other", *flags], check=True)
     return f"oci:{layout}:other"
 
@@ -284,7 +284,7 @@ def test_labels_of_an_image_do_not_tell_the_runtime_what_to_do(box: Box, layout:
 
 
 def on_a_terminal(box: Box, *words: str) -> tuple[int, str]:
-    """(exit status, what is said on standard error, a terminal)."""
+    """(exit status, what the command says on standard error, which is a terminal)."""
     master, slave = os.openpty()
     said: list[bytes] = []
 

@@ -31,7 +31,7 @@ COMMANDS = {
     "cp": (("create", "--name", "one", "--network", "none", *SLEEP), ("cp", "one:/etc/hostname", "/dev/null")),
     "rm": (("run", "-d", "--name", "one", "--network", "none", *SLEEP), ("rm", "-f", "one")),
 }
-# The calls at which to kill it, and the interval between tried ones.
+# The calls at which to kill it. Of some, only every STRIDE-th is tried.
 CALLS = ("mkdir", "rename", "vfork", "wait4", "flock", "unlinkat")
 MORE_CALLS = {"run on a bridge": ("sendto", "unshare", "setns")}
 STRIDE = {"sendto": 5, "unlinkat": 3}

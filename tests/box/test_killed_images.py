@@ -19,7 +19,7 @@ from tests.box.test_killed import killed_at
 
 pytestmark = pytest.mark.needs_program("strace")
 
-# The calls at which to kill it, and the interval between tried ones.
+# The calls at which to kill it: every one, or every so many.
 CALLS = {"mkdir": 3, "rename": 1, "renameat": 1, "linkat": 1, "vfork": 1, "wait4": 1, "flock": 1, "unlinkat": 9}
 
 
@@ -37,7 +37,7 @@ def images(box: Box, layout: Path, tmp_path: Path) -> tuple[str, str]:  # noqa: 
 
 
 def whole(box: Box, image: str, file: str, text: str) -> None:
-    """The image is there and can be run, and nothing but images is in the store."""
+    """The image is there and can be run, and the store contains nothing but images."""
     box("pull", image)
     assert box.run("--entrypoint", "cat", image, file) == text
     there = set(os.listdir(box.places / "data/images"))

@@ -1,4 +1,4 @@
-"""Every command of a box's life, as root, as an ordinary user, and as one to whom /proc hides the others' processes.
+"""Every command of a box's life, as root, as an ordinary user, and as a user from whom /proc hides other processes.
 
 No test has a terminal: standard input is empty, as in cron and CI.
 """
@@ -64,7 +64,7 @@ def test_from_run_to_rm(box: Box) -> None:
         assert "is not running" in box(*words, status=1).stderr, command
     box("start", "web")
     box("rm", "-f", "web")
-    assert time.monotonic() - begun < scaled(30), "nothing waits until patience is over"
+    assert time.monotonic() - begun < scaled(30), "no command waits for a timeout"
     assert box("ps", "-aq").stdout == ""
 
 
@@ -139,7 +139,7 @@ def test_what_a_start_and_an_exec_would_do(box: Box) -> None:
 
 
 def files_of(box: Box) -> list[str]:
-    """Everything below the box's places, with its time."""
+    """Every file below the box's places, with its modification time."""
     places = (box.places / "data", box.places / "run")
     words = ["find", *map(str, places), "-not", "-name", ".lock", "-type", "f", "-printf", "%p %T@\n"]
     return sorted(subprocess.run(words, check=True, capture_output=True, text=True).stdout.split("\n"))

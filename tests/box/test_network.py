@@ -27,7 +27,7 @@ def address(box: Box, name: str, which: int = 0) -> str:
 
 
 def test_a_box_with_a_user_namespace_owns_its_network(box: Box) -> None:
-    """It may mount sysfs, set parameters, and ping, which it could not in a network namespace of the host."""
+    """It may mount sysfs, set parameters, and ping. It could not if the host's user namespace owned its network."""
     port = "net.ipv4.ip_unprivileged_port_start"
     words = ["cat /proc/sys/" + port.replace(".", "/"), "ls /sys/class/net", "ping -c 1 -W 5 10.77.0.1"]
     flags = ("--network", "bridge", "--userns", "auto", "--sysctl", f"{port}=0")
@@ -149,13 +149,13 @@ def test_killed_at_any_step_rm_clears_it(box: Box, milliseconds: int) -> None:
 
 
 def asked(words: list[str], say: str = "") -> str:
-    """A command's output within five seconds."""
+    """The output of a command, which is ended after five seconds."""
     done = subprocess.run(["timeout", "5", *words], check=False, capture_output=True, text=True, input=say)
     return done.stdout
 
 
 @pytest.mark.parametrize("to", ["127.0.0.1", V4[0], V6[0]])
-def test_a_published_port_of_udp(box: Box, neighbour: Neighbour, to: str) -> None:
+def test_a_published_udp_port(box: Box, neighbour: Neighbour, to: str) -> None:
     box("run", "-d", "--name", "u", "-p", "8053:53/udp", *PYTHON, UDP_SERVER, "53")
     words = ["python3", "-c", UDP_CLIENT, to, "8053"]
     ask = words if to.startswith("127") else neighbour.words(*words)
@@ -173,7 +173,7 @@ def test_a_published_port_by_ipv6_and_a_range(box: Box, neighbour: Neighbour) ->
             wait_until(lambda words=words, port=port: asked(words) == f"of-{80 + port}\n", str(words), timeout=20)  # type: ignore[misc]
 
 
-def test_a_port_that_the_host_listens_at_is_not_taken_from_it(box: Box, server: Callable[..., Any]) -> None:
+def test_a_port_that_the_host_listens_on_is_not_taken_from_it(box: Box, server: Callable[..., Any]) -> None:
     server(["busybox", "nc", "-l", "-p", "8099"])
     wait_until(lambda: ":8099 " in subprocess.run(["ss", "-lnt"], check=True, capture_output=True, text=True).stdout,
                "it listens", timeout=20)  # fmt: skip
@@ -196,7 +196,8 @@ def test_a_published_port_is_the_boxs_until_its_end(box: Box) -> None:
 
 
 def test_what_is_not_published_is_not_reached(box: Box, neighbour: Neighbour, server: Callable[..., Any]) -> None:
-    """By a neighbour that routes to the boxes' network itself; nor the host's loopback by a box (CVE-2020-8558)."""
+    """A neighbour with a route to the boxes' network does not reach them, nor a box the host's loopback
+    (CVE-2020-8558)."""
     box("run", "-d", "--name", "web", "-p", "8080:80", "busybox", "sh", "-c", ECHO.format(port=80))
     wait_until(lambda: asked(["busybox", "nc", "127.0.0.1", "8080"]) == "hello\n", "the box listens", timeout=20)
     neighbour("ip", "route", "add", "10.77.0.0/24", "via", V4[0])

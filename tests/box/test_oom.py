@@ -18,7 +18,7 @@ EAT = ("busybox", "sh", "-c", "exec dd if=/dev/zero of=/eaten/x bs=1M count=60")
 
 @pytest.fixture(params=["systemd", "cgroupfs"])
 def manager(request: pytest.FixtureRequest) -> Iterator[str]:
-    """What makes the cgroup. On v1 it is never systemd; on v2 without systemd it is as if the host had none."""
+    """What makes the cgroup. On v1 that is never systemd; for cgroupfs on v2, a host's systemd is hidden."""
     needs("memory")
     uses_systemd = Host().cgroup == "v2" and (SYSTEMD / "system").is_dir()
     if request.param == "systemd" and not uses_systemd:
@@ -33,12 +33,12 @@ def manager(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture
 def box(manager: str, root_box: Box) -> Box:
-    """The boxes are removed before systemd comes back."""
+    """Needs the manager, so that the boxes are removed before systemd reappears."""
     return root_box
 
 
 def told(box: Box, name: str) -> None:
-    """With memory.oom.group (v2) the kernel counts the process that it has chosen again as one of the group."""
+    """With memory.oom.group (v2) the kernel may count the chosen process twice: the second time as one of the group."""
     state = box.inspect(name)["state"]
     assert (state["exitStatus"], state["oomKilled"]) == (137, True)
     assert state["oomKills"] in ((1, 2) if Host().cgroup == "v2" else (1,))
@@ -91,8 +91,8 @@ def test_stop_and_remove_leave_nothing(box: Box, command: str) -> None:
     box(command, *(["-t", "0"] if command == "stop" else ["-f"]), "quiet")
 
 
-def test_conmons_word_on_memory_counts_for_that_run_only(box: Box) -> None:
-    """Its file stands in for a kill, which a count that is gone can't show."""
+def test_a_kill_that_conmon_has_seen_counts_for_that_run_only(box: Box) -> None:
+    """conmon's file shows a kill when the counts are gone."""
     box("run", "-d", "--name", "told", "--network", "none", "busybox", "sleep", "1000")
     (Path(box.inspect("told")["bundle"]) / "oom").touch()
     box("stop", "-t", "0", "told")

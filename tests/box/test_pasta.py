@@ -67,7 +67,7 @@ def test_a_published_port(box: Box, neighbour: Neighbour) -> None:
 
 
 @pytest.mark.parametrize("to", [V4[0], V6[0]])
-def test_a_published_port_of_udp(box: Box, neighbour: Neighbour, to: str) -> None:
+def test_a_published_udp_port(box: Box, neighbour: Neighbour, to: str) -> None:
     box("run", "-d", "--name", "u", "-p", "8053:5353/udp", *PYTHON, UDP_SERVER, "5353")
     ask = neighbour.words("python3", "-c", UDP_CLIENT, to, "8053")
     wait_until(lambda: asked(ask) == "hello from udp\n", "the box answers by UDP", timeout=30)
@@ -84,7 +84,7 @@ def test_the_hosts_loopback_is_not_reached(box: Box, neighbour: Neighbour, serve
 
 
 def test_pasta_lasts_as_long_as_the_box(box: Box, neighbour: Neighbour, server: Callable[..., Any]) -> None:
-    """Some versions of it look every second whether the namespaces are still where they were shown to it."""
+    """Some versions check every second that the paths of the namespaces still exist."""
     server(neighbour.words("busybox", "nc", "-ll", "-p", "8096", "-e", "echo", "outside"))
     from_outside = neighbour.words("busybox", "nc", "-w", "2", V4[0], "8080")
     box("run", "-d", "--name", "web", "-p", "8080:80", "busybox", "sh", "-c", ECHO.format(port=80))

@@ -64,7 +64,7 @@ def test_limits_that_nobody_has_delegated_are_refused(box: Box) -> None:
     assert "delegated" in done.stderr
 
 
-def test_a_bridge_takes_root(box: Box) -> None:
+def test_a_bridge_needs_root(box: Box) -> None:
     assert "needs root" in box("run", "--rm", "--network", "bridge", "busybox", "true", status=125).stderr
 
 
@@ -94,8 +94,8 @@ def test_processes_of_a_box_without_a_cgroup(box: Box) -> None:
 
 
 @pytest.mark.parametrize("name", ["a:b", "a,b", "a\\b", "x" * 250])
-def test_a_path_that_no_overlay_takes(box: Box, name: str) -> None:
-    """It is said by name, not taken for a refusal of the kernel."""
+def test_a_path_that_overlayfs_cannot_take(box: Box, name: str) -> None:
+    """The error names it, and does not blame the kernel."""
     (box.places / name).mkdir()
     done = box("run", "--rm", "--network", "none", str(box.places / name), "true", status=125)
     why = "of more than 255 bytes" if name[0] == "x" else "that contains : , or \\"
@@ -104,7 +104,7 @@ def test_a_path_that_no_overlay_takes(box: Box, name: str) -> None:
 
 
 def test_a_device_of_the_host(box: Box) -> None:
-    """It is bound, under any name; its permissions are the host's, and cannot be limited further."""
+    """It is bind-mounted, under any name; its permissions are the host's, and cannot be limited further."""
     for given in ("/dev/zero", "/dev/zero:/dev/one", "/dev/zero:/dev/two:rw"):
         path = given.removeprefix("/dev/zero:").removesuffix(":rw")
         assert box.run("--device", given, "busybox", "head", "-c", "1", path) == "\0"

@@ -36,7 +36,7 @@ def said(box: Box, *words: str, status: int = 125) -> str:
 
 
 def test_a_umask_that_closes_files_to_others(box: Box) -> None:
-    """It is not the umask of the box, of its root, or of the files that are made for it."""
+    """It applies neither in the box, nor to its root, nor to the files that are made for it."""
     box.before = [*CLOSED, *box.before]
     script = "umask; cat /etc/hostname /etc/hosts /etc/resolv.conf >/dev/null && id -u; ls -ld / | cut -c1-10"
     assert box.run("-u", "nobody", "busybox", "sh", "-c", script) == "0022\n65534\ndrwxr-xr-x\n"
@@ -125,7 +125,7 @@ def test_a_relative_directory_for_data_is_ignored(at_home: Box, tmp_path: Path) 
 
 
 def end(at_home: Box) -> None:
-    """For the fixture, which looks for boxes at the end."""
+    """Undo what would disturb the fixture, which removes the boxes at the end."""
     at_home.before = [word.replace(str(USER + 1), str(USER)) for word in at_home.before]
     at_home.environment["OCIPY_BOX"] = str(at_home.places)
     os.chown(at_home.places / "run", USER, USER)
@@ -149,7 +149,7 @@ def test_a_place_with_an_odd_name(box: Box, name: str) -> None:
 
 @pytest.mark.parametrize("to", ["/dev/full", "&-"])
 def test_an_output_that_cannot_be_written(box: Box, to: str) -> None:
-    """Nobody would know of a box whose id is lost."""
+    """A box whose id cannot be printed is removed: nobody would know about it."""
     why = "No space left on device" if to == "/dev/full" else "Bad file descriptor"
     before = ["sh", "-c", f'exec "$@" >{to}', "sh", *box.before]
     box("create", "--name", "one", "--network", "none", *SLEEP)
@@ -172,7 +172,7 @@ def test_a_place_whose_name_is_not_utf_8(box: Box) -> None:
 
 
 class Full:
-    """A small filesystem of the caller that is the place of the boxes."""
+    """A small filesystem as the place of the boxes, which the caller owns."""
 
     def __init__(self, box: Box, path: Path) -> None:
         self.box, self.path = box, path
@@ -183,7 +183,7 @@ class Full:
         box.environment["OCIPY_BOX"] = str(path)
 
     def fill(self, free: int = 0) -> None:
-        """Use up the space except for so many bytes."""
+        """Use up the space, except for `free` bytes."""
         with open(self.path / "filled", "wb") as file:
             status = os.statvfs(self.path)
             os.posix_fallocate(file.fileno(), 0, max(status.f_bavail * status.f_frsize - free, 4096))
@@ -224,8 +224,8 @@ COMPRESSIONS = {"": [], ".gz": ["gzip"], ".xz": ["xz", "-0"], ".bz2": ["bzip2"],
 
 @pytest.mark.parametrize("kind", [*COMPRESSIONS, "oci"])
 def test_a_disk_without_space_for_an_archive(full: Full, kind: str) -> None:
-    """Whichever program notices it first: here while decompressing or copying it, and while making a layer of it, or
-    unpacking that."""
+    """Whichever program notices it first: ocipy while it copies or decompresses the archive, umoci while it makes a
+    layer of it or unpacks that."""
     tar = full.path.parent / "image.tar"
     with tarfile.open(tar, "w") as archive:
         info = tarfile.TarInfo("noise")

@@ -1,6 +1,6 @@
 """Boxes of a user whose own systemd runs: limits in the cgroup that it delegates, and the boxes' usage.
 
-tests/vm/run has every controller; `tests/systemd/run --unified` only hugetlb, so there every limit is refused.
+tests/vm/run has every controller. `tests/systemd/run --unified` has only hugetlb, so there every limit is refused.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a box uses: the figures of `inspect`, and `stats` and `top`, which go on until they are interrupted."""
+"""What a box uses: the figures of `inspect`, and `stats` and `top`, which continue until they are interrupted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WORK = "dd if=/dev/zero of=/eaten/x bs=1M count=20; while :; do :; done"
 
 @pytest.fixture
 def busy(box: Box) -> str:
-    """A box that uses 20 MiB, and runs into its quota of CPU time."""
+    """A box that uses 20 MiB, and exhausts its CPU quota."""
     needs("memory")
     flags = ("--network", "none", "-m", "50M", "--cpus", "0.1", "--pids-limit", "20", "--tmpfs", "/eaten")
     box("run", "-d", "--name", "busy", *flags, "busybox", "sh", "-c", WORK)
@@ -39,7 +39,7 @@ def test_the_figures_of_a_box(box: Box, busy: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["stats", "top"])
-def test_they_go_on_until_interrupted(box: Box, busy: str, command: str) -> None:
+def test_they_continue_until_interrupted(box: Box, busy: str, command: str) -> None:
     """On a terminal each table replaces the one before."""
     master, slave = pty.openpty()
     words = [runtime_path(), "box", command, busy]
@@ -51,7 +51,7 @@ def test_they_go_on_until_interrupted(box: Box, busy: str, command: str) -> None
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=scaled(SECONDS))
     os.close(master)
-    # Both are 130 for a shell; started without a snapshot, Python takes the signal and exits.
+    # Both are 130 for a shell. Without a snapshot, Python handles the signal and exits.
     assert process.returncode in (-signal.SIGINT, 128 + signal.SIGINT) and said == b""
     tables = shown.split(b"\x1b[H\x1b[2J")[1:3]
     assert all(b"busy" in one if command == "stats" else b"while :; do :; done" in one for one in tables)

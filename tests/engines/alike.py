@@ -50,7 +50,7 @@ def in_all_of_the_container(
     columns: Sequence[str],
     fields: Sequence[str] = ("CapEff", "CapBnd", "Seccomp", "NoNewPrivs", "SigIgn", "SigBlk"),
 ) -> None:
-    """exec starts a process in the same place as the container's first, with the same values in these status fields.
+    """exec starts a process in the namespaces and cgroups of the container's first, with the same status fields.
 
     columns: of top, the host's pid first and the arguments last.
     """
@@ -81,7 +81,7 @@ def follow_the_windows_size(engine: Engine) -> None:
 
 
 def interrupt(engine: Engine) -> None:
-    """run -it: the interrupt key is for the container."""
+    """run -it: the interrupt key reaches the container."""
     script = "trap 'exit 5' INT; echo up; while :; do sleep 0.1; done"
     terminal = engine.terminal("run", "--rm", "-it", "alpine", "sh", "-c", script)
     terminal.expect(r"up\r\n")

@@ -76,7 +76,7 @@ def private_host(request: pytest.FixtureRequest) -> Iterator[None]:
     for directory in SHADOWED:
         if Path(directory).is_dir():
             shadow(Path(directory))
-    # podman takes each directory there for a hierarchy, even an empty one left by a systemd in a container.
+    # podman treats each directory there as a hierarchy, even an empty one left by a systemd in a container.
     if not Path("/sys/fs/cgroup/cgroup.controllers").exists():
         shadow(Path("/sys/fs/cgroup"), only_mounts=True)
     unshare(CLONE_NEWNET)
@@ -141,7 +141,7 @@ class Check:
         self.leaks = Leaks(TOKEN, {CGROUP_PARENT, "buildkit", *parents}, mountpoints)
 
     def nothing_left(self) -> None:
-        """Call it when the engine has removed its containers. If anything remains, it removes that, and fails."""
+        """Call this once the engine has removed its containers. If anything remains, remove it, and fail the test."""
         left = self.leaks.found([], patience=10)
         if left:
             self.leaks.clean([])

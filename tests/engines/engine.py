@@ -113,12 +113,12 @@ class Terminal:
                 self.text = self.text[match.end() :]
                 return match
             ready, _, _ = select.select([self.master], [], [], max(0, deadline - time.monotonic()))
-            assert ready, f"{pattern!r} did not come; there is {self.text!r}"
+            assert ready, f"{pattern!r} did not appear in {self.text!r}"
             try:
                 data = os.read(self.master, 4096)
             except OSError:
                 data = b""
-            assert data, f"{pattern!r} did not come before the end; there is {self.text!r}"
+            assert data, f"{pattern!r} did not appear before the end in {self.text!r}"
             self.text += data.decode(errors="replace")
 
     def send(self, text: str) -> None:
@@ -153,7 +153,7 @@ class Terminal:
         """Wait for a shell's prompt, have it describe its terminal, and end it with status 3."""
         self.expect(r"/ # ")
         self.send("tty; echo $((6*7))\n")
-        self.expect(r"/dev/pts/\d+\r+\n42\r+\n")  # ctr leaves a carriage return more
+        self.expect(r"/dev/pts/\d+\r+\n42\r+\n")  # ctr adds a carriage return
         self.expect(r"/ # ")
         self.send("exit 3\n")
 

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-/* Starts Python; ocipy is imported from TOP. The C extension as a module. Aborts if that fails. */
+/* Starts Python, which imports ocipy from TOP. Returns the C extension's module. Aborts if that fails. */
 PyObject *start_python(void);
 
 /* Prints the exception and aborts: libFuzzer keeps the input. */

@@ -31,7 +31,7 @@ def make(
 ) -> dict[str, Any]:
     """A privileged container with the host's network and cgroups, in its caller's cgroup, without the host's files.
 
-    shown: directories of the host that it has in the same place, read-only.
+    shown: directories of the host that it sees at the same path, read-only.
     """
     held = dict.fromkeys(("bounding", "effective", "permitted"), capabilities)
     return {

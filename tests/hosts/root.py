@@ -16,15 +16,15 @@ KNOWN = ("bookworm", *SUITES)
 MIRROR = "http://deb.debian.org/debian"
 # The packages that a user has before README's commands.
 INCLUDED = "ca-certificates,make,git,python3"
-# The host's certificates, in the root: Debian's bundle lacks a private one of the host's network.
+# Where the root has the host's certificates: Debian's bundle lacks a private one of the host's network.
 CERTIFICATES = "/etc/ssl/host.crt"
 KEEP_DAYS = 30
-# Packages set these during installation, and the kernel is shared.
+# Packages would apply these during installation, and the kernel is shared.
 NOT_INSTALLED = ("/usr/lib/sysctl.d/*", "/etc/sysctl.d/*", "/etc/sysctl.conf")
 
 
 def cache() -> Path:
-    """The place of the roots: on disk, outside the checkout."""
+    """Where the roots are kept: on disk, outside the checkout."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").resolve()
     directory = base / "ocipy" / "hosts"
     directory.mkdir(parents=True, exist_ok=True)

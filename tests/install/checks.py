@@ -59,11 +59,11 @@ def start_of(ocipy: Path) -> str:
     return line.removeprefix("start: ")
 
 
-def comes_to_a_snapshot(ocipy: Path, first: str, last: str) -> None:
-    """Its first start says what is expected; a moment later it starts from a snapshot."""
+def gets_a_snapshot(ocipy: Path, first: str, last: str) -> None:
+    """--version begins with `first` at the first start; a moment later it is `last`. Raises Failure."""
     said = start_of(ocipy)
     expect(said.startswith(first), f"the first start says {said!r}, not {first!r}")
-    # The maker works on an idle processor only, so this one must not be busy with asking.
+    # The snapshot is made only while the processor is idle, so do not keep it busy with asking.
     for _ in range(300):
         if start_of(ocipy) == last:
             return
@@ -72,7 +72,7 @@ def comes_to_a_snapshot(ocipy: Path, first: str, last: str) -> None:
 
 
 def wait_for_makers() -> None:
-    """Until no process makes a snapshot."""
+    """Wait until no process makes a snapshot."""
     for _ in range(600):
         if not run("pgrep", "-f", "^ocipy _(renew|touched)", check=False):
             return
@@ -88,7 +88,7 @@ class Way:
     # What --version says about the first start, and about the last.
     first = NONE_YET
     last = "snapshot"
-    # What it says first after it has been moved.
+    # What it says at the first start after it has been moved.
     of_moved = "slow (the snapshot was made in another directory"
 
     def __init__(self, python: Path) -> None:
@@ -148,7 +148,7 @@ def tried(way: Way, bundle: Bundle) -> dict[str, str]:
         ocipy = way.install()
         row[column] = f"{time.monotonic() - began:.0f} s"
         column = "starts"
-        comes_to_a_snapshot(ocipy, way.first, way.last)
+        gets_a_snapshot(ocipy, way.first, way.last)
         run(ocipy, "validate", bundle.path, check=False)
         expect("/process/args" in (said := wrong(ocipy, bundle)), f"validate does not name the fault: {said}")
         row[column] = "snapshot"
@@ -157,13 +157,13 @@ def tried(way: Way, bundle: Bundle) -> dict[str, str]:
         column = "moved"
         moved = way.move()
         if moved:
-            comes_to_a_snapshot(moved, way.of_moved, way.last)
+            gets_a_snapshot(moved, way.of_moved, way.last)
             bundle.call(moved)
         row[column] = "yes" if moved else "-"
         column = "uninstalls"
         wait_for_makers()
         way.uninstall()
-        # What the installers keep for themselves; the ways look for ocipy's own files there.
+        # Installers keep their own files here; each way has looked for ocipy's.
         own = (way.place, way.moved)
         left = {path for path in files() - before if not any(Path(path).is_relative_to(place) for place in own)}
         expect(not left, f"left: {sorted(left)[:10]}")

@@ -42,7 +42,7 @@ def sdist() -> Path:
 def wheel(python: Path) -> Path:
     """The wheel for a Python, made from the source distribution; made once. Its tag names that Python."""
     tag = run(python, "-c", "import sys; print('cp%d%d' % sys.version_info[:2], end='')")
-    # By the Python's place too: a wheel is for one Python.
+    # By the Python's path too: a wheel is for one Python.
     directory = DIST / f"wheel-{str(python.resolve()).replace('/', '-')}"
     if not directory.exists():
         run(uv(), "build", "--no-python-downloads", "--python", python, "--wheel", "--out-dir", directory, sdist())
@@ -60,7 +60,8 @@ def audit(python: Path) -> None:
 
 
 def of_a_python_that_is_gone(python: Path) -> None:
-    """A wheel of another Python of the same minor version, in an environment of Debian's, when that Python is gone."""
+    """Check the error of a wheel for another Python of the same minor version, in an environment of Debian's Python,
+    when that other Python is gone."""
     show = "import sys, sysconfig as s; print(sys.version_info[:2], sys.base_prefix, s.get_path('stdlib'), sep='\\n')"
     version, prefix, library = run(python, "-c", show).splitlines()
     if prefix == sys.base_prefix or version != str(sys.version_info[:2]):
@@ -70,7 +71,7 @@ def of_a_python_that_is_gone(python: Path) -> None:
     run(place / "bin/pip", "install", "-q", "--no-deps", wheel(python))
     run("mount", "-t", "tmpfs", "tmpfs", prefix)
     try:
-        # `run`, `state` and others need no file of Python's, and go on working.
+        # `run`, `state` and others need none of Python's files, and keep working.
         for words in (["--help"], ["validate", "/nonexistent"], ["spec"], ["features"]):
             said = run(place / "bin/ocipy", *words, check=False)
             expect(f"built for the Python in {library}, which is gone\n" in said, f"{words}: {said}")

@@ -7,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-# Not part of an installation: what the kernel and apt keep, downloads, this test's own.
+# Not part of an installation: what the kernel and apt keep, downloads, this test's own files.
 LEFT_OUT = (
     "/dev",
     "/proc",
@@ -28,12 +28,12 @@ class Failure(Exception):
 
 
 def say(text: str) -> None:
-    """Tell what is being done."""
+    """Report progress."""
     print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
 def run(*words: str | Path, check: bool = True, **options: object) -> str:
-    """A command's output. Raises Failure with its end if it fails."""
+    """Run a command. Return its output. Raises Failure, with the end of the output, if it fails."""
     done = subprocess.run(
         [str(word) for word in words],
         **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **options},  # type: ignore[call-overload]
@@ -45,7 +45,7 @@ def run(*words: str | Path, check: bool = True, **options: object) -> str:
 
 
 def expect(holds: object, what: str) -> None:
-    """Raises Failure."""
+    """Raise Failure unless it holds."""
     if not holds:
         raise Failure(what)
 
@@ -61,5 +61,5 @@ def files() -> set[str]:
 
 
 def install(*packages: str | Path) -> None:
-    """Debian packages."""
+    """Install Debian packages."""
     run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages)

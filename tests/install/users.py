@@ -1,5 +1,5 @@
-"""What an ordinary user installs at home, on a Debian as it is for one: a private group, a umask of 002
-(Debian 13's), no terminal, and other users' processes hidden."""
+"""What an ordinary user installs at home: with a private group, a umask of 002 (Debian 13's), no terminal, and other
+users' processes hidden."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def wrapper(name: str, program: str | Path) -> Path:
 
 
 class OfUser(Way):
-    """A way of a user's; the place is the home directory."""
+    """An ordinary user's way of installing; the place is the home directory."""
 
     place = HOME
     moved = HOME
@@ -74,7 +74,7 @@ class PipUser(OfUser):
 
 
 class PipxUser(OfUser):
-    """pipx, where it puts things by itself."""
+    """pipx, with its default directories."""
 
     name = "pipx, a user"
 
@@ -92,7 +92,7 @@ class PipxUser(OfUser):
 
 
 class UvUser(OfUser):
-    """uv tool install, where it puts things by itself."""
+    """uv tool install, with its default directories."""
 
     name = "uv, a user"
 

@@ -1,9 +1,9 @@
 """Install ocipy in this Debian in each way, and print a row for each: whether it installs, starts, is fast, and leaves
-nothing. As root, in a Debian that may be changed: tests/install/run calls it in clean ones.
+nothing. It needs root, and changes the Debian: tests/install/run calls it in clean ones.
 
     python3 -m tests.install.ways [--python PATH] [--without NAME …] [NAME …]
 
-The last line of each way is "way: " and its row as JSON. The exit status is 1 if something does not hold.
+The last line of each way is "way: " and its row as JSON. The exit status is 1 if a check fails.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class UvTool(Way):
 
 
 class UvPip(Way):
-    """uv pip in a virtual environment of uv's, from a wheel."""
+    """uv pip in a virtual environment that uv makes, from a wheel."""
 
     name = "uv pip"
 
@@ -199,7 +199,7 @@ class MakeSystem(Make):
 
 
 class Checkout(Way):
-    """make setup, in a checkout that is then moved: the build is of its place, and says so."""
+    """make setup, in a checkout that is then moved: the build belongs to its place, and says so."""
 
     name = "make setup"
     first = "snapshot"
@@ -211,7 +211,7 @@ class Checkout(Way):
     def prepare(self) -> None:
         commit()
         run("git", "clone", "--quiet", TOP, self.place)
-        # They are the user's, and stay.
+        # These packages are the user's, and stay.
         self.make(self.place, "packages")
 
     def install(self) -> Path:
@@ -254,7 +254,7 @@ class Meson(Way):
         for place in ("lib/python3/dist-packages/ocipy", "lib/python3.11/dist-packages/ocipy"):
             directory = Path("/usr/local", place)
             expect(
-                # meson compiles modules (since 1.2) and forgets that; docs/install.md says so.
+                # meson compiles modules (since 1.2), but does not record the files; docs/install.md says so.
                 not [path for path in directory.rglob("*") if not path.is_dir() and path.suffix != ".pyc"],
                 f"ninja uninstall leaves files in {directory}",
             )
@@ -265,7 +265,7 @@ class Meson(Way):
 
 
 class MesonLib64(Way):
-    """meson install as a distribution does that has lib64, such as Fedora: below DESTDIR, packed, and unpacked."""
+    """meson install as in a distribution with lib64, such as Fedora: below DESTDIR, packed, and unpacked."""
 
     name = "meson, lib64"
 
@@ -336,7 +336,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", type=Path, default=Path("/usr/bin/python3"))
     parser.add_argument("--without", metavar="NAME", action="append", default=[], help="all ways but this one")
-    parser.add_argument("names", nargs="*", help=f"of: {'; '.join(way.name for way in WAYS)}; without: all")
+    parser.add_argument("names", nargs="*", help=f"of: {'; '.join(way.name for way in WAYS)}; by default all")
     arguments = parser.parse_args()
     os.environ["DEBIAN_FRONTEND"] = "noninteractive"
     names = arguments.names or [way.name for way in WAYS if way.name not in arguments.without]

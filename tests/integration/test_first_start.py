@@ -109,7 +109,7 @@ def test_a_user_starts_from_the_snapshot_as_well(fresh: Installation) -> None:
     assert fresh.start(user=1234, group=1234, extra_groups=[]) == "snapshot"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="takes root to mount")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")
 def test_a_read_only_installation_says_so(fresh: Installation) -> None:
     script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && "$0/bin/ocipy" --version'
     command = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, str(fresh.prefix)]
@@ -178,7 +178,7 @@ def test_a_moved_installation_makes_a_new_snapshot(fresh: Installation, tmp_path
     is_made(moved)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="takes root to mount")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")
 @pytest.mark.parametrize("snapshot", [False, True], ids=["slow", "snapshot"])
 @pytest.mark.parametrize("mode", [0o755, 0o700], ids=["gone", "closed"])
 def test_a_missing_or_closed_python_is_reported_in_one_sentence(

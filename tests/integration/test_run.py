@@ -34,7 +34,7 @@ def test_nothing_is_left_and_the_id_is_free_again(runtime: Runtime, bundle: Bund
         assert runtime.ids() == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="takes root to mount")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")
 @pytest.mark.parametrize("option", ["subset=pid", "hidepid=invisible"])
 def test_a_proc_that_shows_little_is_enough(runtime: Runtime, bundle: Bundle, new_id: NewId, option: str) -> None:
     """As a sandbox around an engine mounts it: proc(5)."""

@@ -192,7 +192,7 @@ def has_ended(pid: int) -> bool:
     return read(Path(f"/proc/{pid}/stat")).rpartition(") ")[2][:1] in ("", "X", "Z")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="takes root to see the timers of an init")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to see the timers of an init")
 def test_a_rehearsal_whose_maker_is_killed_leaves_an_init_that_ends(runtime: Runtime, work: Path) -> None:
     """It has its own session, so a signal to the maker's group does not reach it. It has a timer."""
     found = 0

@@ -36,7 +36,7 @@ def test_the_notes_are_the_section_of_the_version() -> None:
     changelog = "# Changelog\n\n## 0.2.0 (2027-01-01)\n\nNew.\n\n### More\n\n- one\n\n## 0.1.0 (2026-12-01)\n\nOld.\n"
     assert documents.changes(changelog, "0.2.0") == ("2027-01-01", "New.\n\n### More\n\n- one\n")
     assert documents.changes(changelog, "0.1.0") == ("2026-12-01", "Old.\n")
-    with pytest.raises(ValueError, match=r"no section of 0\.3\.0"):
+    with pytest.raises(ValueError, match=r"no section for 0\.3\.0"):
         documents.changes(changelog, "0.3.0")
 
 

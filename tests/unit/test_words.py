@@ -56,6 +56,11 @@ PHRASES = {
     r"\bspec: MUST generate\b": "Raises Error, and the section of the specification",
     r": as for \w+_\w+\b": "see …",
     r"\ba (file|process|node|path) of the host's\b": "a host file, one of the host's files",
+    r"\bso (many|much) (seconds|bytes|attempts|CPUs)\b": "`seconds` seconds, that many attempts",
+    r"\btakes? root\b(?!')": "needs root",
+    r"\blook(s|ed)? whether\b": "checks whether, checks that",
+    r"\bthe time is over\b": "time is up",
+    r"\b(a|an|one) \w+ of (the )?(user|caller|holder|box|uv)'s\b(?=[,.;:)]| (that|in|on|as|is)\b)": "one of the user's",
     r"^As (in_child|\w+_\w+|create|exec|check|shutil\S*|hashlib\S*), ": "Like …",
 }
 ANY = re.compile("|".join(f"({phrase})" for phrase in PHRASES), re.IGNORECASE)
@@ -173,6 +178,9 @@ def test_each_phrase_is_found_and_sound_english_is_not() -> None:
         "it replaces the file by a link",
         "As create, but nothing waits",
         "written anew",
+        "waits so many seconds",
+        "a directory of the user's, on a disk",
+        "this takes root",
     ):
         assert findings(text), text
     for text in (
@@ -184,6 +192,8 @@ def test_each_phrase_is_found_and_sound_english_is_not() -> None:
         "replaced by a link",
         "there is no box",
         "as create does",
+        "a child of the caller's own",
+        "it takes root's place",
     ):
         assert not findings(text), text
 

@@ -86,7 +86,7 @@ class Ctr(Engine):
         return ["ctr", "--address", self.socket, "--namespace", "tests", *command]
 
     def start(self) -> None:
-        """Start the daemon, with the file of docs/containerd.md."""
+        """Start the daemon, with the file from docs/containerd.md."""
         recipe = docs.file("containerd.md", program.forms()[-1], self.runtime)
         # Sandboxes have -998, and lowering it needs a capability.
         restricted = "false" if Host().has_capability("CAP_SYS_RESOURCE") else "true"
@@ -99,7 +99,7 @@ class Ctr(Engine):
         self.daemon = Daemon([*IN_NAMESPACE, *command], self.home / "log", environment, self.answers)
 
     def answers(self) -> bool:
-        """Whether the daemon does."""
+        """Whether the daemon answers."""
         return self("version").status == 0
 
     def load(self, archive: Path) -> None:

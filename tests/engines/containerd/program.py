@@ -1,4 +1,4 @@
-"""The containerd under test: the system's, or with OCIPY_TEST_CONTAINERD=2.2.0 that one, built from its Go module."""
+"""The containerd under test: the system's, or the version in OCIPY_TEST_CONTAINERD, built from its Go module."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _built(version: str) -> Path:
         environment = {**go_environment(), "CGO_ENABLED": "0"}
         # A separate module: `go install` refuses modules with a replace directive.
         (folder / "go.mod").write_text("module engines.test\n\ngo 1.21\n")
-        # The shim last but one, ctr last: it says that all are there.
+        # ctr is built last: its presence shows that all are there.
         for name in PROGRAMS:
             package = f"{MODULE}/cmd/{name}"
             for words in (
@@ -52,5 +52,5 @@ def major() -> int:
 
 
 def forms() -> list[str]:
-    """The forms of the file that it reads, by the words before them in docs/containerd.md; its own form last."""
+    """The forms of the file that it reads, by the words before them in docs/containerd.md; its current form last."""
     return ["/etc/containerd/config.toml", *(["version = 3"] if major() >= 2 else [])]

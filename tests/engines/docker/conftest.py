@@ -21,7 +21,7 @@ class Docker(Engine):
 
     def __init__(self, home: Path, runtime: str) -> None:
         super().__init__(home, runtime)
-        # Debian's; PATH may have another before it.
+        # Debian's; PATH may find another one first.
         self.program = "/usr/bin/docker" if os.access("/usr/bin/docker", os.X_OK) else "docker"
         self.socket = f"unix://{home}/d.sock"
         self.env |= {"DOCKER_CONFIG": str(home), "DOCKER_BUILDKIT": "0"}
@@ -31,7 +31,7 @@ class Docker(Engine):
         return [self.program, "--host", self.socket, *words]
 
     def start(self) -> None:
-        """Start the daemon, with the file of docs/docker.md."""
+        """Start the daemon, with the file from docs/docker.md."""
         settings = json.loads(docs.file("docker.md", "/etc/docker/daemon.json", self.runtime))
         settings["runtimes"]["with-args"] = {"path": self.runtime, "runtimeArgs": ["--systemd-cgroup=false"]}
         (self.home / "daemon.json").write_text(json.dumps(settings))
@@ -46,7 +46,7 @@ class Docker(Engine):
         self.daemon = Daemon([*IN_NAMESPACE, *command], self.home / "log", environment, self.answers)
 
     def answers(self) -> bool:
-        """Whether the daemon does."""
+        """Whether the daemon answers."""
         return self("info").status == 0
 
     def runc_calls(self) -> int:
@@ -55,7 +55,7 @@ class Docker(Engine):
         return len(calls.read_text().splitlines()) if calls.exists() else 0
 
     def nsenter(self, *words: str) -> list[str]:
-        """A command line for the daemon's network namespace, which its containers take for the host's."""
+        """A command line in the daemon's network namespace, which is the host's for its containers."""
         assert self.daemon is not None
         return ["nsenter", "-t", str(self.daemon.process.pid), "-n", *words]
 

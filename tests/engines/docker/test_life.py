@@ -75,7 +75,7 @@ def test_restart_on_failure(docker: Docker, name: str, inspect: Inspect) -> None
 
 @pytest.mark.feature("restart policy")
 def test_restart_always(docker: Docker, sleeping: Sleeping, inspect: Inspect) -> None:
-    """A process outside kills its first process."""
+    """A second process kills the one that its init runs."""
     one = sleeping("--restart=always", "--init")
     docker("exec", one, "sh", "-c", "kill -KILL $(pidof sleep)").ok()
     wait_until(lambda: inspect(one, "{{.RestartCount}} {{.State.Running}}") == "1 true", timeout=30)

@@ -17,7 +17,7 @@ Sleeping = Callable[..., str]
 
 
 def limits(pid: int) -> dict[str, str]:
-    """The kernel's values of its memory, pids, quota and weight."""
+    """The kernel's limits on its memory, pids and CPU quota."""
     if Path("/sys/fs/cgroup/cgroup.controllers").exists():
         files = {"memory": "memory.max", "pids": "pids.max", "cpu": "cpu.max"}
     else:

@@ -84,7 +84,7 @@ def podman(tested: str, rootfs: BusyboxRootfs, make_home: Callable[[str], Path])
     if shutil.which("podman") is None:
         pytest.fail("podman is not installed; tests/engines/run installs it", pytrace=False)
     one = Podman(make_home("podman"), tested, "overlay")
-    if one("info").status != 0:  # no overlay on this file system
+    if one("info").status != 0:  # no overlay on this filesystem
         one = Podman(make_home("podman"), tested, "vfs")
     load_images(one, rootfs)
     yield one
@@ -96,7 +96,7 @@ def podman(tested: str, rootfs: BusyboxRootfs, make_home: Callable[[str], Path])
 @pytest.fixture(autouse=True)
 def no_leaks(podman: Podman) -> Iterator[None]:
     """After each test, when podman has removed its containers, nothing remains of them."""
-    # podman mounts its storage directory on itself for the first container, and unmounts it after the last.
+    # podman bind-mounts its storage directory onto itself for the first container, and unmounts it after the last.
     check = Check({"conmon"}, {f"{podman.home}/storage/overlay"})
     yield
     # podman 4 has a race here, with any runtime: its monitor's clean-up unmounts the container's shm only in its

@@ -21,7 +21,7 @@ def criu() -> None:
     """Skips the tests if criu does not work."""
     reason = reason_against()
     if reason:
-        pytest.skip(f"{reason}: tests/vm/run --engines, or another criu by OCIPY_TEST_CRIU")
+        pytest.skip(f"{reason}: use tests/vm/run --engines, or set OCIPY_TEST_CRIU to another criu")
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def goes_on(podman: Podman, name: str, before: list[str]) -> None:
     """Assert that it continues to count from its last number."""
     wait_until(lambda: len(podman("logs", name).stdout.split()) > len(before))
     numbers = [int(word) for word in podman("logs", name).stdout.split()]
-    assert numbers == list(range(1, len(numbers) + 1)), "it went on where it was"
+    assert numbers == list(range(1, len(numbers) + 1)), "it continued where it was"
 
 
 @pytest.mark.smoke

@@ -50,7 +50,7 @@ def test_cgroupns(podman: Podman) -> None:
 @pytest.mark.feature("--cgroups=disabled")
 @pytest.mark.differs_from_runc("runc has no --cgroup-manager")
 def test_without_cgroups(podman: Podman, name: str, inspect: Inspect) -> None:
-    """podman asks only the runtimes that containers.conf lists."""
+    """podman allows this only with runtimes that containers.conf lists (runtime_supports_nocgroups)."""
     words = ["run", "-d", "--name", name, "--cgroups=disabled", "alpine", "sleep", "1000"]
     podman.call(["podman", "--runtime=ocipy", "--tmpdir", f"{podman.home}/tmp", *words]).ok()
     assert cgroups_of(int(inspect(name, "{{.State.Pid}}"))) == cgroups_of("self")

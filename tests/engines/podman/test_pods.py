@@ -52,7 +52,6 @@ def pod(podman: Podman, name: str) -> Iterator[str]:
     for path in [*reversed(cgroup_dirs("libpod_parent")), *reversed(cgroup_dirs(CGROUP_PARENT))]:
         if path not in there and path.name not in (CGROUP_PARENT, "conmon"):
             path.rmdir()
-    # podman builds its pause image itself.
     assert podman("pod", "ps", "--quiet").text == ""
 
 

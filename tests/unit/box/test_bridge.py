@@ -1,4 +1,4 @@
-"""A bridge that can't be made leaves nothing."""
+"""A bridge that cannot be made leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ocipy.box.places import Places
 
 
 def test_without_nft_no_lease_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The lease could not be given back without nft either, and the box could not be removed.
+    # Without nft the lease could not be returned either, and so the box could not be removed.
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Error, match="nft is not installed"), BridgeConnection("1" * 12, (), Places(tmp_path, tmp_path)):
         pass

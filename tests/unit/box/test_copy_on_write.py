@@ -1,4 +1,4 @@
-"""Who copies a root on write, where the kernel agrees and where it does not."""
+"""What copies a root on write, where the kernel agrees and where it refuses."""
 
 from __future__ import annotations
 

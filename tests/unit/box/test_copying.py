@@ -12,8 +12,8 @@ from ocipy import Error
 from ocipy.box.copying import copy_in, copy_out
 
 
-def test_a_symlink_of_the_target_s_name_is_not_followed(tmp_path: Path) -> None:
-    """A first copy has brought it; then the box puts a directory in its place."""
+def test_a_symlink_with_the_targets_name_is_not_followed(tmp_path: Path) -> None:
+    """An earlier copy has brought it; then the box puts a directory in its place."""
     root, victim, target = (tmp_path / name for name in ("root", "victim", "report"))
     (root / "report").mkdir(parents=True)
     (root / "report/evil").write_text("evil")
@@ -77,7 +77,7 @@ def test_a_copy_to_a_device_keeps_its_mode(tmp_path: Path) -> None:
 
 @pytest.fixture
 def linked(tmp_path: Path) -> Path:
-    """A box's root and a host's directory, each with a directory, a file in it, and a symlink to either."""
+    """A box's root and a host directory, each with a directory, a file in it, and a symlink to each."""
     for top in (tmp_path / "root", tmp_path / "host"):
         (top / "real").mkdir(parents=True)
         (top / "real/file").write_text(top.name)
@@ -88,7 +88,7 @@ def linked(tmp_path: Path) -> Path:
 
 def test_a_symlink_of_the_box_is_copied_as_one(linked: Path) -> None:
     (linked / "out").mkdir()
-    for _ in range(2):  # and replaces itself
+    for _ in range(2):  # the second copy replaces the first
         copy_out(f"{linked}/root", "/link", f"{linked}/out")
         assert (linked / "out/link").readlink() == Path("real")
     copy_out(f"{linked}/root", "/link", f"{linked}/followed", follow=True)

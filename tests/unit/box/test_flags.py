@@ -1,4 +1,4 @@
-"""From the words after `box run` to a Request."""
+"""From the command line of `box run` to a Request."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def commands() -> list[str]:
 
 @pytest.mark.parametrize("command", commands())
 def test_an_unknown_flag_hints_at_the_help_of_its_command(command: str) -> None:
-    """The same in the parser that has this command alone, which the command line uses."""
+    """Also in the parser of this command alone, which the command line uses."""
     for asked in ("", command):
         with pytest.raises(Error, match="unknown flag: --unheard-of") as caught:
             cli.parser(asked).parse_args([command, "--unheard-of=1", "one", "two"])
@@ -92,7 +92,7 @@ def test_invalid_sizes(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["9223372036854775808", "8192p", "1e30", "1e999999999", "9" * 999])
 def test_sizes_that_the_kernel_cannot_count(text: str) -> None:
-    """It would take them modulo 2 to the 64th: a tmpfs of another size, say."""
+    """It would take them modulo 2 to the 64th, and make a tmpfs of another size, for example."""
     with pytest.raises(Error, match="more than the kernel can count"):
         sizes.parse_size(text, "--shm-size")
     assert sizes.parse_size("8191p", "--shm-size") == 8191 << 50
@@ -106,7 +106,7 @@ def test_times_that_nobody_waits(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "-", "--1", "+1", "1.0", "1_0", "\u0661", " 1", "9" * 5000])
-def test_what_is_no_integer(text: str) -> None:
+def test_invalid_integers(text: str) -> None:
     with pytest.raises(ValueError):
         sizes.integer(text)
     assert (sizes.integer("-1"), sizes.integer("20")) == (-1, 20)

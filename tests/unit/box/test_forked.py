@@ -14,7 +14,7 @@ from ocipy.box import forked
 
 @pytest.fixture(autouse=True)
 def alarm() -> Iterator[None]:
-    """What hangs fails."""
+    """A test that hangs fails."""
 
     def late(*_arguments: object) -> NoReturn:
         raise TimeoutError("it hangs")

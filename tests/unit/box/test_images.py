@@ -184,7 +184,7 @@ def names_in(path: Path, content: bytes) -> list[str]:
 
 
 def tar_of(*names: str, end: bool = True, pax: dict[str, str] | None = None) -> bytes:
-    """end: with the mark of its end."""
+    """A tar of empty files. end: with its end-of-archive mark."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT, pax_headers=pax or {}) as made:
         for name in names:
@@ -195,7 +195,7 @@ def tar_of(*names: str, end: bool = True, pax: dict[str, str] | None = None) -> 
 
 @pytest.mark.parametrize("compress", [gzip.compress, lzma.compress, bz2.compress])
 def test_all_of_a_file_that_was_compressed_in_parts_is_read(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
-    """Otherwise only its beginning would be checked. eStargz is made so."""
+    """Otherwise only its beginning would be checked. eStargz layers are made this way."""
     whole = compress(tar_of("a", end=False)) + compress(tar_of("b", "c"))
     assert names_in(tmp_path / "x.tar", whole) == ["a", "b", "c"]
     with pytest.raises(Error, match="damaged"):

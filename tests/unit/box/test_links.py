@@ -1,4 +1,4 @@
-"""The requests by which a bridge is made: rtnetlink(7)'s own form. Pure."""
+"""The requests that make a bridge, in rtnetlink(7)'s form. Pure."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_pair_has_one_end_on_the_bridge_and_the_other_in_the_namespace() -> No
     assert other[links.IFLA_NET_NS_FD] == struct.pack("=I", 9)
 
 
-def test_addresses_and_routes_are_of_both_ips() -> None:
+def test_addresses_and_routes_of_ipv4_and_ipv6() -> None:
     four = links.new_address(3, "10.77.0.2", 24)
     assert netlink.ADDRESS.unpack_from(four) == (2, 24, 0, 0, 3)
     assert read(four, netlink.ADDRESS.size)[links.IFA_LOCAL] == bytes((10, 77, 0, 2))

@@ -1,4 +1,4 @@
-"""The watch for kills of the OOM killer, on a directory that stands for a cgroup."""
+"""The watch for the OOM killer's kills, on a directory that stands in for a cgroup."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_last_look_is_after_the_end(cgroup: Path, paths: Find) -> None:
     assert watch.counts["oom_kill"] == 1
 
 
-def test_a_box_that_has_not_come_to_a_cgroup_was_not_killed(paths: Find) -> None:
+def test_a_box_that_never_got_a_cgroup_was_not_killed(paths: Find) -> None:
     with oom.Watch(paths, needed=True) as watch:
         pass
     assert watch.counts == {}
@@ -102,7 +102,7 @@ def test_without_memory_events_nobody_stays(tmp_path: Path) -> None:
         oom.stay({"memory": str(tmp_path)}, os.getpid(), directory)
 
 
-def test_lines_that_are_no_name_and_number_are_left_out() -> None:
+def test_lines_without_a_name_and_a_number_are_left_out() -> None:
     assert numbers_in(b"oom 1\noom_kill 3\nsome avg10=0.00\n\xff x\n\n") == {"oom": 1, "oom_kill": 3}
 
 

@@ -42,7 +42,7 @@ def test_users_that_are_not_there(word: str) -> None:
 @pytest.mark.parametrize("number", [b"9" * 5000, b"4294967295", b"-1", b""])
 @pytest.mark.parametrize("word", ["u", "u:g", "0:g", "uid", "gid"])
 def test_ids_that_no_kernel_takes(word: str, number: bytes) -> None:
-    """Python converts no number of 5000 digits, and says so by a ValueError."""
+    """Python refuses to convert a number of 5000 digits, with a ValueError."""
     text = number.decode() or "x"
     with pytest.raises(Error):
         users.resolve(
@@ -102,14 +102,14 @@ def test_a_profile_of_another_form_is_refused(tmp_path: Path, text: str) -> None
     assert caught.value.pointer == str(tmp_path / "profile")
 
 
-def test_a_profile_that_no_parser_takes(tmp_path: Path) -> None:
+def test_a_profile_that_cannot_be_parsed(tmp_path: Path) -> None:
     for data in (b"\xff", b"{", b"[" * 200_000):
         (tmp_path / "profile").write_bytes(data)
         with pytest.raises(Error, match="cannot read the seccomp profile"):
             seccomp.of_file(str(tmp_path / "profile"), ())
 
 
-def test_leases_are_taken_one_by_one_and_given_back() -> None:
+def test_leases_are_taken_one_by_one_and_returned() -> None:
     made = Leases("10.77.0.0/24")
     assert made.gateway == ("10.77.0.1", "fd6f:6369:7079:77::1")
     first = made.take("a", [])
@@ -151,7 +151,7 @@ def test_leases_survive_their_file_and_go_with_the_last(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_the_rules_are_one_table_made_anew() -> None:
+def test_the_rules_replace_one_table() -> None:
     made = Leases("10.77.0.0/24", {"a": Lease("10.77.0.2", "fd6f:6369:7079::2", (Port(8080, 80),))})
     commands = nft.ruleset(made, "ocipy0")["nftables"]
     tables = {one["table"]["name"] for command in commands for one in command.values() if "table" in one}
@@ -309,7 +309,7 @@ broken
     assert inspect.as_text(document) == "mounts:\n  / overlay overlay rw,relatime"
 
 
-def test_what_people_are_shown_of_a_box() -> None:
+def test_the_text_about_a_box() -> None:
     document = {
         "state": {"exitStatus": 0, "oomKilled": False, "oomKills": 0, "finished": None},
         "request": {"limits": {"memory": 50 << 20, "memory_swap": -1}, "labels": [["who", "me"], ["bare", ""]]},

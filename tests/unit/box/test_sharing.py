@@ -11,7 +11,7 @@ from ocipy.box.images.sharing import TEMPORARY, share
 
 
 def tree(top: Path, files: dict[str, str]) -> Path:
-    """Files with their content, all of the same time; a name that ends with / is a directory."""
+    """Files with their content, all with the same modification time."""
     top.mkdir()
     for name, content in files.items():
         (top / name).parent.mkdir(parents=True, exist_ok=True)
@@ -23,7 +23,7 @@ def tree(top: Path, files: dict[str, str]) -> Path:
 
 
 def shared(new: Path, old: Path) -> list[str]:
-    """The paths of files that are one."""
+    """The paths at which both trees have the same file."""
     found = []
     for path in sorted(new.rglob("*")):
         other = old / path.relative_to(new)

@@ -47,7 +47,7 @@ def test_the_others_are_listed_and_it_is_named(store: Store) -> None:
 
 
 def test_no_box_is_made_while_an_image_is_removed(store: Store) -> None:
-    """Whether a box needs it is asked, and the image removed, within one and the same lock."""
+    """The lock is held from the question whether a box needs the image until the image is gone."""
     add(store, "1234abcd")
     events: list[str] = []
 

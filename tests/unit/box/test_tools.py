@@ -14,7 +14,7 @@ from ocipy.box import tools
 
 PACKAGE = Path(tools.__file__).parent
 
-# Of skopeo 1.9, umoci 0.4, pasta, shadow's newuidmap, util-linux's unshare and nft.
+# Messages of skopeo 1.9, umoci 0.4, pasta, shadow's newuidmap, util-linux's unshare and nft.
 SAID = [
     ("skopeo", "writing blob: write /var/tmp/x/1: no space left on device", errno.ENOSPC, "a filesystem is full"),
     ("umoci", "unpack layer: write /x/etc/f: disk quota exceeded", errno.EDQUOT, "quota"),
@@ -74,7 +74,7 @@ def test_a_program_that_cannot_be_executed(tmp_path: Path) -> None:
 
 
 def test_only_one_place_starts_programs() -> None:
-    """So a program that is missing is always told in the same words, with its package."""
+    """So a missing program is always reported in the same words, with its package."""
     starts = re.compile(r"subprocess\.(run|Popen|call|check_\w+)\(|os\.(spawn|posix_spawn)|shutil\.which")
     found = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if starts.search(path.read_text())}
     assert found == {"tools.py"}
@@ -95,5 +95,5 @@ def test_only_one_place_starts_programs() -> None:
         ("pasta", b"one\nFailed to send 54 bytes to syslog\ntwo\n", "one; two"),
     ],
 )
-def test_why_a_program_has_failed_of_all_that_it_prints(program: str, said: bytes, words: str) -> None:
+def test_the_reason_among_all_that_a_program_prints(program: str, said: bytes, words: str) -> None:
     assert tools.last_words(program, said) == words

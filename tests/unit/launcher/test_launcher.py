@@ -257,7 +257,7 @@ def test_an_executable_in_a_copied_checkout_says_so(tmp_path: Path) -> None:
         )
 
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="an overlay takes root")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="an overlay needs root")
 
 
 @needs_root

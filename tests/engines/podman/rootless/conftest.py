@@ -16,7 +16,7 @@ from tests.harness import BusyboxRootfs
 from tests.harness.host import umount
 from tests.harness.user import FIRST_GID, FIRST_UID, NAME, RANGE, USER, opened
 
-IN_THE_USERS_HANDS = ["--reuid", str(USER), "--regid", str(USER), "--clear-groups"]
+AS_USER = ["--reuid", str(USER), "--regid", str(USER), "--clear-groups"]
 
 
 def open_tun() -> None:
@@ -35,7 +35,7 @@ class RootlessPodman(Podman):
     def argv(self, *words: str, runtime: str | None = None) -> list[str]:
         command = ["podman", "--runtime", runtime or self.runtime, "--tmpdir", f"{self.home}/tmp", *words]
         # From a directory that the user may enter.
-        return [*opened(Path(self.runtime)), "setpriv", *IN_THE_USERS_HANDS, "env", "-C", str(self.home), *command]
+        return [*opened(Path(self.runtime)), "setpriv", *AS_USER, "env", "-C", str(self.home), *command]
 
 
 @pytest.fixture(scope="session")

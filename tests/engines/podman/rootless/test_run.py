@@ -73,7 +73,7 @@ def test_detached_with_logs_stop_and_rm(rootless: RootlessPodman, name: str, loo
 
 
 def test_kill(rootless: RootlessPodman, name: str, look: Inspect) -> None:
-    """It belongs to another user, as seen from the host."""
+    """As seen from the host, the process belongs to another user."""
     rootless("run", "-d", "--name", name, "--user=1000", "--network=none", "localhost/alpine", "sleep", "1000").ok()
     rootless("kill", name).ok()
     wait_until(lambda: look("{{.State.Status}} {{.State.ExitCode}}") == "exited 137")
@@ -153,7 +153,7 @@ def test_shared_network_namespace(rootless: RootlessPodman, name: str) -> None:
 
 
 @pytest.mark.needs_cgroup_v1
-def test_limits_are_podmans_to_leave_out(rootless: RootlessPodman) -> None:
+def test_podman_ignores_limits_on_v1(rootless: RootlessPodman) -> None:
     """On cgroup v1 podman asks the runtime for no limits, and says so."""
     answer = rootless("run", "--rm", "--network=none", "--memory=50m", "--pids-limit=50", "localhost/alpine", "true")
     assert "ignored on cgroups V1 rootless" in answer.ok().stderr
