@@ -1,4 +1,4 @@
-"""The host lane's side of exec: the joiner, its cgroup, its CPUs (execCPUAffinity), and the wait for its exec."""
+"""The host lane's side of exec: the joiner, its cgroup, its CPUs (execCPUAffinity: initial, final), its exec."""
 
 from __future__ import annotations
 
