@@ -91,7 +91,7 @@ class Box:
         return self.status() in ("running", "paused")
 
     def set_root_owner(self) -> None:
-        """Give the upper directory the mode and owner of the image's root, and the mount point that of the box's."""
+        """Give the upper directory the mode and owner of the image's root, and the mount point to the box's root."""
         upper = self.directory.path / "upper"
         status = os.stat(self.record.rootfs)
         if not self.home.rootless:

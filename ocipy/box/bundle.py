@@ -74,7 +74,7 @@ def allotted(path: str, name: str, uid: int) -> tuple[tuple[int, int, int], ...]
 
 
 def is_idle(state: State) -> bool:
-    """Whether the container is only an idle process. A user's label cannot claim so: its author cannot know the id."""
+    """Whether the container is only an idle process. No user's label can fake that: the id is not known in advance."""
     return state.annotations.get(IDLE) == state.id
 
 

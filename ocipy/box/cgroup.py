@@ -11,7 +11,7 @@ Usage = dict[str, int | None]
 
 
 def place_of(paths: Paths, controller: str) -> tuple[Path, bool]:
-    """(the directory of a controller's files, whether they are v1's). It does not exist if there is none. Pure."""
+    """(the directory of a controller's files, whether they are v1's); a missing one if the box lacks it. Pure."""
     for name, path in paths.items():
         if controller in name.split(","):
             return Path(path), True

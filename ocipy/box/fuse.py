@@ -53,8 +53,8 @@ NEEDED = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_SETF
 class Root:
     """A box's root while its container is being created: an overlay, which the runtime itself mounts.
 
-    before: words that start the runtime where it sees the root, to put before its own. inner: the pid of a process in
-    the box's user namespace, and in its network namespace; 0 if the runtime makes them.
+    before: words to put before the runtime's own, which start it where it sees the root. inner: the pid of a process
+    in the box's user namespace, and in its network namespace; 0 if the runtime makes them.
     """
 
     before: tuple[str, ...] = ()
@@ -205,7 +205,7 @@ class FuseRoot(Root):
 
 
 def _detach(*kept: int) -> None:
-    """Leave the caller's terminal, whose keys send signals, and close its descriptors, such as locks, except these."""
+    """Leave the caller's terminal, whose keys send signals, and close all descriptors except these: some are locks."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     null = os.open(os.devnull, os.O_RDWR)

@@ -1,4 +1,4 @@
-"""Opens files of an untrusted root filesystem, which its symlinks cannot lead out of: for stored images, and for the
+"""Opens files of an untrusted root filesystem, whose symlinks cannot lead out of it: for stored images, and for the
 files of a box seen from the host."""
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
-"""-v, --mount and --tmpfs: which host directory or tmpfs appears where in a box. Pure, except that a
-relative path starts at the working directory."""
+"""-v, --mount and --tmpfs: which host directory or tmpfs appears where in a box.
+
+Pure, except that a relative path starts at the working directory, and for make_sources.
+"""
 
 from __future__ import annotations
 

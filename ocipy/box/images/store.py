@@ -118,7 +118,7 @@ class Store:
         return self.listed()[0]
 
     def listed(self) -> tuple[list[Image], list[Error]]:
-        """The same; and the errors of records that cannot be read, for which images or names are missing."""
+        """The same; and the errors of records that cannot be read, which is why images or names are missing."""
         images: list[Image] = []
         problems: list[Error] = []
         names: dict[str, str] = {}
@@ -212,7 +212,7 @@ class Store:
                 raise
 
     def remove(self, name: str, used: Callable[[str], list[str]], no_new: AbstractContextManager[None]) -> list[str]:
-        """Remove the name, and with its last name the image. used: returns the boxes that need the image of a key.
+        """Remove the name, and with its last name the image. used: returns the boxes that need the image with a key.
         no_new: a lock; while it is held, no box is created.
 
         Return a line about each thing removed. Raises Error if there is no such image, or a box needs it.

@@ -93,7 +93,7 @@ def _family(version: int) -> int:
 class Links:
     """Devices, addresses and routes of the network namespace that the caller is in when it makes this object.
 
-    All methods raise OSError.
+    Its methods raise OSError if they fail.
     """
 
     def __init__(self) -> None:
