@@ -15,7 +15,7 @@ from typing import IO
 
 from ocipy import Error
 from ocipy.box.inside import open_inside
-from ocipy.box.trees import DIRECTORY, Entry, Place, walk
+from ocipy.box.trees import DIRECTORY, Entry, OpenDirectory, walk
 
 
 def copy_out(root: str, path: str, target: str, *, follow: bool = False) -> None:
@@ -27,20 +27,20 @@ def copy_out(root: str, path: str, target: str, *, follow: bool = False) -> None
     name = path.rstrip("/").rpartition("/")[2]
     source = open_inside(root, path, os.O_PATH | (0 if follow else os.O_NOFOLLOW))
     try:
-        place = _target(target, name)
+        destination = _target(target, name)
         status = os.fstat(source)
         if stat.S_ISDIR(status.st_mode):
-            place.mkdir(exist_ok=True)
-            with Place(_opened(place, DIRECTORY)) as below:
+            destination.mkdir(exist_ok=True)
+            with OpenDirectory(_opened(destination, DIRECTORY)) as below:
                 _copy_tree(_reopened(source), below, None)
                 os.fchmod(below.fd, _mode(status))
         elif stat.S_ISREG(status.st_mode):
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-            with os.fdopen(_opened(place, flags), "wb") as out:
+            with os.fdopen(_opened(destination, flags), "wb") as out:
                 _copy_file(source, out, None)
         elif stat.S_ISLNK(status.st_mode):
-            place.unlink(missing_ok=True)
-            place.symlink_to(os.readlink("", dir_fd=source))
+            destination.unlink(missing_ok=True)
+            destination.symlink_to(os.readlink("", dir_fd=source))
         else:
             raise Error(f"{path} is neither a file, a directory, nor a symlink")
     finally:
@@ -93,45 +93,45 @@ def copy_in(word: str, root: str, path: str, *, follow: bool = False) -> None:
         content = False
         parent, _, name = path.rstrip("/").rpartition("/")
         fd = open_inside(root, parent or "/", os.O_PATH)
-    with Place(fd) as place:
+    with OpenDirectory(fd) as directory:
         if not name or name in (".", ".."):
             raise Error(f"{path} does not name a file", status=2)
         if stat.S_ISDIR(status.st_mode):
             if not content:
-                _enter(place, name)
-            _copy_tree(os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), place, owner)
+                _enter(directory, name)
+            _copy_tree(os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), directory, owner)
             if not content:
-                _give(place.fd, status, owner)
+                _set_owner_and_mode(directory.fd, status, owner)
         elif not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
             raise Error(f"{word} is neither a file, a directory, nor a symlink")
         else:
             real = source.resolve() if stat.S_ISREG(status.st_mode) else source
             above = os.open(real.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                _copy_one(Entry(above, real.name, status, 0), place, name, owner)
+                _copy_one(Entry(above, real.name, status, 0), directory, name, owner)
             finally:
                 os.close(above)
 
 
-def _copy_tree(source: int, place: Place, owner: os.stat_result | None) -> None:
-    """Copy the content of a directory to a place. owner: of the copies; None for the caller."""
+def _copy_tree(source: int, directory: OpenDirectory, owner: os.stat_result | None) -> None:
+    """Copy the content of a directory into another one. owner: of the copies; None for the caller."""
     for entry in walk(source):
         if entry.after:
-            _give(place.fd, entry.status, owner)
-            place.up()
+            _set_owner_and_mode(directory.fd, entry.status, owner)
+            directory.up()
         elif stat.S_ISDIR(entry.status.st_mode):
-            _enter(place, entry.name)
+            _enter(directory, entry.name)
         else:
-            _copy_one(entry, place, entry.name, owner)
+            _copy_one(entry, directory, entry.name, owner)
 
 
-def _enter(place: Place, name: str) -> None:
+def _enter(directory: OpenDirectory, name: str) -> None:
     with suppress(FileExistsError):
-        os.mkdir(name, 0o700, dir_fd=place.fd)
-    place.down(name)
+        os.mkdir(name, 0o700, dir_fd=directory.fd)
+    directory.down(name)
 
 
-def _copy_one(entry: Entry, place: Place, name: str, owner: os.stat_result | None) -> None:
+def _copy_one(entry: Entry, directory: OpenDirectory, name: str, owner: os.stat_result | None) -> None:
     """Copy a file or symlink. Devices, sockets and FIFOs are not copied."""
     source = os.open(entry.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=entry.directory)
     try:
@@ -140,12 +140,12 @@ def _copy_one(entry: Entry, place: Place, name: str, owner: os.stat_result | Non
             return
         # Replace what is there: it may be a FIFO, a device, or a hard link to a file in a volume.
         with suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=place.fd)
+            os.unlink(name, dir_fd=directory.fd)
         if stat.S_ISLNK(mode):
-            os.symlink(os.readlink("", dir_fd=source), name, dir_fd=place.fd)
+            os.symlink(os.readlink("", dir_fd=source), name, dir_fd=directory.fd)
         else:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            with os.fdopen(os.open(name, flags, 0o600, dir_fd=place.fd), "wb") as out:
+            with os.fdopen(os.open(name, flags, 0o600, dir_fd=directory.fd), "wb") as out:
                 _copy_file(source, out, owner)
     finally:
         os.close(source)
@@ -157,7 +157,7 @@ def _copy_file(source: int, out: IO[bytes], owner: os.stat_result | None) -> Non
         out.flush()
         if not stat.S_ISREG(os.fstat(out.fileno()).st_mode):
             return  # the target is a file such as /dev/null: leave its owner and mode alone
-        _give(out.fileno(), os.fstat(source), owner)
+        _set_owner_and_mode(out.fileno(), os.fstat(source), owner)
 
 
 def _reopened(fd: int) -> int:
@@ -169,7 +169,7 @@ def _mode(status: os.stat_result) -> int:
     return stat.S_IMODE(status.st_mode) & 0o777
 
 
-def _give(fd: int, status: os.stat_result, owner: os.stat_result | None) -> None:
+def _set_owner_and_mode(fd: int, status: os.stat_result, owner: os.stat_result | None) -> None:
     if owner is not None and os.geteuid() == 0:
         os.fchown(fd, owner.st_uid, owner.st_gid)
     os.fchmod(fd, _mode(status))

@@ -16,7 +16,7 @@ from ocipy.box.boxes import Boxes, with_defaults
 from ocipy.box.bundle import Bundle, id_map_for_images
 from ocipy.box.copy_on_write import as_words, choose
 from ocipy.box.images import lookup
-from ocipy.box.network import HostNetwork
+from ocipy.box.network import HostConnection
 from ocipy.box.network.connection import Connection
 from ocipy.box.record import GONE, Directory, Record, locked, now
 from ocipy.box.request import Request
@@ -62,7 +62,7 @@ def _directory(boxes: Boxes, box_id: str) -> Iterator[Directory]:
 
 
 def _described(boxes: Boxes, record: Record, directory: Directory, *, detach: bool) -> str:
-    connection = HostNetwork() if record.request.network == "host" else Connection()
+    connection = HostConnection() if record.request.network == "host" else Connection()
     bundle = Bundle(directory, record, connection, rootless=boxes.home.rootless, v2=is_v2())
     bundle.write()
     config = json.dumps(bundle.config(), indent=2)

@@ -50,7 +50,7 @@ GO = b"\n"
 NEEDED = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_SETFCAP")
 
 
-class Root:
+class PreparedRoot:
     """A box's root while its container is being created: an overlay, which the runtime itself mounts.
 
     before: words to put before the runtime's own, which start it where it sees the root. inner: the pid of a process
@@ -69,7 +69,7 @@ class Root:
         """Release what was needed only to create the container."""
 
 
-class FuseRoot(Root):
+class FuseRoot(PreparedRoot):
     """The same, on fuse-overlayfs.
 
     directory: the box's, with root, upper and work. pid_path: where to write the server's pid. network: whether the

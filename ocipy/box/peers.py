@@ -8,7 +8,7 @@ from contextlib import suppress
 from ocipy import Error
 from ocipy.box.bundle import replace_file
 from ocipy.box.network import Peer, hosts
-from ocipy.box.network.leases import holders, leases_path
+from ocipy.box.network.leases import ids_with_leases, leases_path
 from ocipy.box.places import Places
 from ocipy.box.record import RECORD, Directory, Record, locked
 
@@ -36,7 +36,7 @@ def tell_peers(places: Places) -> None:
     The updates take turns: if several boxes start at once, the last of them sees and tells them all.
     """
     with locked(places.run / "names.lock"):
-        held = holders(leases_path(places))
+        held = ids_with_leases(leases_path(places))
         there = [
             (directory, one)
             for directory, one in records(places)

@@ -7,16 +7,16 @@ from pathlib import Path
 from ocipy.box import fuse
 from ocipy.box.bundle import id_maps
 from ocipy.box.copy_on_write import FUSE
-from ocipy.box.fuse import FuseRoot, Root
+from ocipy.box.fuse import FuseRoot, PreparedRoot
 from ocipy.box.places import Places
 from ocipy.box.record import Directory, Record
 from ocipy.box.runtime import Home
 
 
-def root_of(home: Home, directory: Directory, record: Record, network: str) -> Root:
+def root_of(home: Home, directory: Directory, record: Record, network: str) -> PreparedRoot:
     """The root of a box, to be entered while its container is made. network: the kind of the box's network."""
     if record.copy_on_write.by != FUSE:
-        return Root()
+        return PreparedRoot()
     maps = id_maps(record.request, home.rootless)
     with_network = network == "pasta"
     return FuseRoot(directory.path, record.rootfs, fuse_pid_path(home.places, record.id), maps, network=with_network)

@@ -20,7 +20,7 @@ from ocipy.errors import caused_by
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Place:
+class OpenDirectory:
     """An open directory, which can move down into its subdirectories, and back. It takes over the descriptor."""
 
     def __init__(self, fd: int) -> None:
@@ -75,33 +75,33 @@ def walk(top: int, *, only_open: bool = False) -> Iterator[Entry]:
     top: its descriptor, which the walk closes. only_open: skip the content of directories that we may not read; for a
     user, an image may have some. Skips what disappears in the meantime. Raises OSError.
     """
-    with Place(top) as place:
-        todo = [_names(place.fd)]
+    with OpenDirectory(top) as here:
+        todo = [_names(here.fd)]
         parents: list[tuple[str, os.stat_result]] = []
         while True:
             if todo[-1]:
                 name = todo[-1].pop()
                 try:
-                    status = os.stat(name, dir_fd=place.fd, follow_symlinks=False)
+                    status = os.stat(name, dir_fd=here.fd, follow_symlinks=False)
                 except FileNotFoundError:
                     continue
-                yield Entry(place.fd, name, status, len(parents))
+                yield Entry(here.fd, name, status, len(parents))
                 if stat.S_ISDIR(status.st_mode):
-                    if only_open and not _is_open(name, place.fd):
-                        yield Entry(place.fd, name, status, len(parents), after=True)
+                    if only_open and not _is_open(name, here.fd):
+                        yield Entry(here.fd, name, status, len(parents), after=True)
                         continue
                     try:
-                        place.down(name)
+                        here.down(name)
                     except FileNotFoundError:
-                        yield Entry(place.fd, name, status, len(parents), after=True)
+                        yield Entry(here.fd, name, status, len(parents), after=True)
                         continue
                     parents.append((name, status))
-                    todo.append(_names(place.fd))
+                    todo.append(_names(here.fd))
             elif parents:
                 todo.pop()
-                place.up()
+                here.up()
                 name, status = parents.pop()
-                yield Entry(place.fd, name, status, len(parents), after=True)
+                yield Entry(here.fd, name, status, len(parents), after=True)
             else:
                 return
 

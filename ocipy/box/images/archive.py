@@ -37,7 +37,11 @@ class Limits:
 
 @dataclass(slots=True)
 class Check:
-    """Checks the layers of one image, lowest first: the symlinks of a layer are still there in the next one."""
+    """Checks the layers of one image, lowest first: the symlinks of a layer are still there in the next one.
+
+    size, members: of the layers so far. links: the target of each symlink, by the parts of its path. kept: their
+    characters.
+    """
 
     image: str
     limits: Limits = field(default_factory=Limits)

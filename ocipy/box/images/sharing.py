@@ -12,7 +12,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from ocipy.box.trees import DIRECTORY, Entry, Place, walk
+from ocipy.box.trees import DIRECTORY, Entry, OpenDirectory, walk
 
 TEMPORARY = ".ocipy-shared"
 CHUNK = 1 << 20
@@ -24,7 +24,7 @@ def share(new: Path, old: Path) -> int:
     saved = 0
     linked = set[int]()
     missing = 0  # how many of the directories above are not in the old image
-    with Place(os.open(old, DIRECTORY)) as there:
+    with OpenDirectory(os.open(old, DIRECTORY)) as there:
         for entry in walk(os.open(new, DIRECTORY), only_open=True):
             if not stat.S_ISDIR(entry.status.st_mode):
                 if not missing and _link(entry, there.fd, linked):

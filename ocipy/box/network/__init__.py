@@ -32,7 +32,7 @@ class Network(NamedTuple):
     ports: tuple[Port, ...]
 
 
-class HostNetwork(Connection):
+class HostConnection(Connection):
     """The host's network."""
 
     path = "host"
@@ -58,7 +58,7 @@ def connect(
     if kind == "none":
         return Connection()
     if kind == "host":
-        return HostNetwork()
+        return HostConnection()
     if kind == "pasta":
         from ocipy.box.network.pasta import Pasta
 

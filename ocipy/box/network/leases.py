@@ -116,7 +116,7 @@ def locked(path: Path) -> Iterator[Leases]:
         os.close(fd)
 
 
-def holders(path: Path) -> frozenset[str]:
+def ids_with_leases(path: Path) -> frozenset[str]:
     """The ids of the boxes with addresses. Raises Error."""
     return frozenset(_read(path).boxes)
 
