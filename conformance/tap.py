@@ -32,7 +32,7 @@ class Report:
         """Whether a program with this exit status passed.
 
         The life-cycle and hook programs print no test line. If they fail, they print a record with "error" and exit
-        with status 0; after an `ok` such a record is only a remark.
+        with status 0. After an `ok`, such a record is only a remark.
         """
         if exit_status != 0 or any(not test.ok for test in self.tests):
             return False

@@ -1,4 +1,4 @@
-"""The base of the integration tests: bundles, the runtime under test, containers, views of them from outside."""
+"""The base of the integration tests: bundles, the runtime under test, containers, and how they look from outside."""
 
 from __future__ import annotations
 

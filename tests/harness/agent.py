@@ -1,4 +1,4 @@
-"""A Python in the container that executes the test's orders, to create what a checkpoint has to save.
+"""A Python in the container that executes the test's code, to create what a checkpoint has to save.
 
 The container gets the host's /usr read-only, and a directory for questions and answers.
 """
@@ -16,7 +16,7 @@ from tests.harness.host import wait_until
 
 PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 
-# It polls for questions, so that a checkpoint finds it asleep and with none of the host's files open.
+# It polls for questions, so that a checkpoint finds it asleep and without any host file open.
 _PROGRAM = """
 import json, os, time
 def answered(source, names):
@@ -66,8 +66,8 @@ class Agent:
         return "" if PYTHON.startswith("/usr/") else f"needs Python's own files in /usr, not {PYTHON}"
 
     def __call__(self, source: str, timeout: float = 20) -> Any:
-        """The value of an expression in the agent, None for statements. Raises AssertionError for an exception there,
-        or if no answer comes."""
+        """The value of an expression in the agent, or None for statements. Raises AssertionError if it raises there, or
+        if no answer comes."""
         answer = self.place / "answer"
         answer.unlink(missing_ok=True)
         (self.place / "question.new").write_text(source)

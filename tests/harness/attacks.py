@@ -1,4 +1,4 @@
-"""Shared code of the tests of published vulnerabilities."""
+"""Shared code for the tests of published vulnerabilities."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LURING = [
     "TZ=Europe/Berlin",
     "LD_LIBRARY_PATH=/lib",
 ]
-"""An environment that would have it look there."""
+"""An environment that would make it look there."""
 
 EVERYTHING = (
     "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_KILL", "CAP_SYS_PTRACE", "CAP_SYS_ADMIN",
@@ -54,7 +54,7 @@ while :; do
     ( exec 8< $p/exe && n=0 && while [ $n -lt 200 ]; do n=$((n+1)); echo attack > /proc/self/fd/8 && break; done ) &
   done 2>/dev/null
 done"""
-"""Holds on to the executable of each process that enters the pid namespace, and writes when it can."""
+"""Keeps the executable of each process that enters the pid namespace open, and writes to it when it can."""
 
 
 def look_for(marker: Path) -> str:
@@ -79,8 +79,9 @@ def make_entering(place: Path) -> Path:
 
 
 def wait_for_overwriting(pid: int, entering: Path, work: Path) -> None:
-    """Check that OVERWRITE in this process's container is a real attack: unsealed programs do not survive it.
-    Only copies enter, and none falls back to another program of the host."""
+    """Check that OVERWRITE in this process's container is a real attack: it overwrites unsealed programs.
+
+    Only copies enter, and none of them executes another host program instead."""
     for path in (Path("/bin/sh"), Path("/bin/busybox"), Path(sys.executable)):
         assert is_protected(path), f"{path} could be overwritten; no attack without tests/harness/private.py"
     programs = [Path(shutil.copy(original, work)) for original in (entering, "/bin/busybox")]
@@ -90,7 +91,7 @@ def wait_for_overwriting(pid: int, entering: Path, work: Path) -> None:
         try:
             subprocess.run([programs[0], str(pid), programs[1], "sleep", "0.03"], check=False)
         except OSError as error:
-            # The attack has reached it in the meantime, or is just writing.
+            # The attack has overwritten it in the meantime, or is doing so now.
             assert error.errno in (errno.ENOEXEC, errno.ETXTBSY), error
         return fingerprint(programs) != before
 
@@ -98,13 +99,13 @@ def wait_for_overwriting(pid: int, entering: Path, work: Path) -> None:
 
 
 def abstract_sockets(text: str) -> set[str]:
-    """The abstract names (@…) in a text of /proc/net/unix. A name is the eighth field, and can contain blanks."""
+    """The abstract names (@…) in the content of /proc/net/unix. A name is the eighth field, and may contain blanks."""
     fields = [line.split(maxsplit=7) for line in lines(text)]
     return {words[7] for words in fields if len(words) == 8 and words[7].startswith("@")}
 
 
 def assert_nothing_loaded(trace: str, entering: Container[str]) -> None:
-    """Assert in a trace of strace -f that no process opens a SUSPICIOUS path between `entering` and its exec."""
+    """Assert, in a trace of strace -f, that no process opens a SUSPICIOUS path between `entering` and its exec."""
     inside: set[str] = set()
     checked = 0
     for line in lines(trace):
@@ -138,14 +139,14 @@ def installed(runtime: Runtime) -> list[Path]:
 
 
 def fingerprint(files: list[Path]) -> dict[Path, tuple[str, int]]:
-    """The digest and size of each."""
+    """The digest and size of each file."""
     return {path: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size) for path in files}
 
 
 def copy_of_runtime(runtime: Runtime, place: Path) -> Path:
-    """Copy the runtime to a writable filesystem, for an attack. Return the executable's path.
+    """Copy the runtime to a writable filesystem, for an attack. Returns the executable's path.
 
-    An executable that does not depend on its place is copied alone, an installed ocipy with its environment.
+    An executable that does not depend on its place is copied alone; an installed ocipy, with its environment.
     """
     executable = Path(runtime.path).resolve()
     environment = executable.parents[1]
@@ -189,5 +190,5 @@ def leaked_directory(work: Path) -> Iterator[tuple[Path, list[int]]]:
 
 
 def likely_numbers(descriptors: list[int]) -> list[int]:
-    """The leaked file descriptors, and the numbers that a runtime's own are likely to have."""
+    """The leaked file descriptors, and the numbers that a runtime's descriptors are likely to have."""
     return sorted({*range(3, 21), *descriptors})

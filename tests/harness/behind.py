@@ -1,4 +1,4 @@
-"""What --no-pivot leaves below the container's root: the host's tree, if a process can unmount that root."""
+"""What --no-pivot leaves below the container's root: the host's tree, for a process that can unmount that root."""
 
 from __future__ import annotations
 

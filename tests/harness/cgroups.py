@@ -15,14 +15,14 @@ from pathlib import Path
 from tests.harness.look import cgroup_hierarchies, cgroups_of
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# The errors of a directory that was removed in the meantime.
+# The errors for a directory that was removed in the meantime.
 REMOVED = (errno.ENOENT, errno.ENODEV)
 # The tokens of this process's sessions. A cgroup with one in its name is ours, with everything below it.
 _tokens: set[str] = set()
 
 
 def claim(token: str) -> None:
-    """Declare cgroups with this in their names to be this process's."""
+    """Declare that cgroups with this in their names belong to this process."""
     _tokens.add(token)
 
 

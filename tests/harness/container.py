@@ -15,7 +15,7 @@ from tests.harness.runtime import Result, Runtime
 
 
 class Container:
-    """The `container` fixture creates it without starting it, and removes it at the end of the test."""
+    """A container. The `container` fixture creates it without starting it, and removes it at the end of the test."""
 
     def __init__(self, runtime: Runtime, bundle: Bundle, id: str) -> None:
         self.runtime = runtime
@@ -56,7 +56,7 @@ class Container:
         return self.created.stderr_path.read_text(errors="replace")
 
     def wait_output(self, text: str, timeout: float = 10) -> str:
-        """Wait until standard output contains `text`. Return all of it."""
+        """Wait until standard output contains `text`, and return all of it."""
         wait_until(lambda: text in self.stdout, f"{text!r} in the output of {self.id}", timeout)
         return self.stdout
 
@@ -79,7 +79,7 @@ class Container:
         return self
 
     def reap(self, timeout: float = 10) -> int:
-        """Wait for init's end and reap it. Return its exit status, 128 + signal if a signal killed it."""
+        """Wait until init ends, and reap it. Returns its exit status; 128 + signal if a signal killed it."""
         self.wait_dead(timeout)
         _, status = os.waitpid(self.pid, 0)
         code = os.waitstatus_to_exitcode(status)
@@ -121,6 +121,6 @@ class Container:
         return Path(f"/proc/{self.pid}/root") / path.lstrip("/")
 
     def enter(self, script: str, timeout: float = 10) -> Result:
-        """Run a shell script in the container's namespaces, not user and cgroup, with the host's rights: nsenter(1)."""
+        """Run a script in the container's namespaces except user and cgroup, with the host's rights (nsenter(1))."""
         argv = ["nsenter", "-t", str(self.pid), "-m", "-u", "-i", "-n", "-p", "--", "/bin/sh", "-c", script]
         return self.runtime.spawn(argv).wait(timeout)

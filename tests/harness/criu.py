@@ -1,4 +1,4 @@
-"""Checkpoints with the real criu: where it is, whether it works here, and a container to checkpoint and restore."""
+"""Checkpoints with the real criu: where it is, whether it works here, and containers to checkpoint and restore."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.harness.text import lines, read
 CRIU = os.environ.get("OCIPY_TEST_CRIU") or shutil.which("criu") or ""
 SEARCHED = {"PATH": f"{os.path.dirname(CRIU)}:{ENVIRONMENT['PATH']}"}
 
-# It exits with 7 when told to, and counts in its memory, so after a restore it continues from the old number.
+# It exits with 7 on SIGUSR1. It counts in its memory, so after a restore it continues from the old number.
 COUNTER = """
 trap 'exit 7' USR1
 i=0
@@ -62,7 +62,7 @@ def mounts_of(pid: int) -> list[tuple[str, str, str]]:
 
 
 class Checkpointed:
-    """A container with the paths of its images. `restored_as` gives a second one with the same images."""
+    """A container with the paths of its images."""
 
     def __init__(self, runtime: Runtime, bundle: Bundle, work: Path, id: str) -> None:
         self.runtime = runtime
@@ -73,7 +73,7 @@ class Checkpointed:
         self.globals: list[str | Path] = ["--log", work / "log"]
 
     def run(self, *flags: str | Path, **options: Any) -> int:
-        """Run it detached, without a host file as a stream. Return its pid."""
+        """Run it detached, without a host file as a stream. Returns its pid."""
         self.bundle.write()
         self._quiet("run", "--detach", "--bundle", self.bundle.path, *flags, self.id, **options).ok()
         self.wait_ready()
@@ -111,7 +111,7 @@ class Checkpointed:
         return self.runtime.begin(*command, *flags, self.id, env=SEARCHED, **{**nothing(), **options})
 
     def _quiet(self, *command: str | Path, **options: Any) -> Result:
-        """A call whose streams become the container's; its messages are in its log."""
+        """Make a call whose streams become the container's. Its messages go to its log."""
         log = self.work / "log"
         log.unlink(missing_ok=True)
         result = self.runtime.call(*command, globals=self.globals, **{**nothing(), **options})
@@ -167,12 +167,12 @@ class Counter(Checkpointed):
         return int(text) if text.strip() else 0
 
     def goes_on(self, before: int) -> None:
-        """Assert that it continues to count from there."""
+        """Assert that it continues to count from that number."""
         wait_until(lambda: self.count > before, "a higher count", 20)
 
 
 class Asked(Checkpointed):
-    """A Python that executes orders (tests/harness/agent.py)."""
+    """A Python that executes the test's code (tests/harness/agent.py)."""
 
     def __init__(self, runtime: Runtime, bundle: Bundle, work: Path, id: str) -> None:
         super().__init__(runtime, bundle, work, id)

@@ -1,8 +1,8 @@
-/* enter PID PROGRAM ARGUMENT…: executes a program in the pid namespace of a process, and ends with its exit status.
+/* enter PID PROGRAM ARGUMENT…: executes a program in the pid namespace of a process, and exits with its exit status.
  *
- * For containers that overwrite every program that enters: this program and the one that it runs are copies. nsenter(1)
- * does not work there: it finds its command by execvp(3), which executes the host's /bin/sh for a file that the
- * container has spoilt (ENOEXEC). */
+ * For containers that overwrite every program that enters. This program and the one that it runs are copies. nsenter(1)
+ * does not work there: it runs its command by execvp(3), which executes the host's /bin/sh for a file that the
+ * container has overwritten (ENOEXEC). */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <sched.h>

@@ -58,12 +58,12 @@ else:
         connection.send(m.encode(m.RESPONSE, notify))
         answer = m.decode(m.REQUEST, connection.recv(1 << 16))
         if not answer:
-            sys.exit(1)  # we are not wanted any more
+            sys.exit(1)  # the runtime has closed the connection
         assert answer == {{"type": m.NOTIFY, "notify_success": True}}, answer
     if behaviour["hangs"]:
         open(here + ".hangs", "w").close()
         connection.recv(1)
-        while behaviour["hangs"] == "for ever":
+        while behaviour["hangs"] == "forever":
             signal.pause()
         sys.exit(1)
     if behaviour["freezes"]:
@@ -76,7 +76,7 @@ else:
 connection.send(m.encode(m.RESPONSE, response))
 """
 
-# Types of requests, and the log of one that fails.
+# Types of requests, and the log of a request that fails.
 DUMP, RESTORE, PRE_DUMP = 1, 2, 4
 LOG = """\
 (00.000093) Running on vm
@@ -106,11 +106,12 @@ class FakeCriu:
         path.chmod(0o755)
 
     def behave(self, **behaviour: Any) -> None:
-        """exits: at once, with this status. version, features: in its answers. log: the content of its log; log_to: the
-        log's path, if its configuration file names one.
-        notifies: scripts to announce first. fails: the errno of its failure. dies: without an answer.
-        hangs: falls silent until the connection is closed; "for ever": even after that. freezes: leaves the container
-        frozen."""
+        """Change what it does.
+
+        exits: exit at once, with this status. version, features: what its answers contain. log: the content of its log;
+        log_to: the log's path, if its configuration file names one. notifies: scripts to announce first. fails: fail,
+        with this errno. dies: exit without an answer. hangs: fall silent until the connection is closed; "forever":
+        even after that. freezes: leave the container frozen."""
         self._behaviour.update(behaviour)
         Path(f"{self.path}.behaviour").write_text(json.dumps(self._behaviour))
 

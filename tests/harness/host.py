@@ -1,4 +1,4 @@
-"""What the test machine has and lacks. Read once; tests ask by marks or through the `host` fixture."""
+"""What the test machine has and lacks. It is read once; tests ask with marks or through the `host` fixture."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Host:
         self.apparmor = _reads("/sys/module/apparmor/parameters/enabled") == "Y"
         self.selinux = Path("/sys/fs/selinux/enforce").exists()
         self.time_namespaces = Path("/proc/self/ns/time").exists()
-        # A line for each route, below the heading.
+        # The heading is one line, and each route another.
         self.network = _reads("/proc/net/route").count("\n") > 0
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""A root filesystem that attacks, and the host files that it would reach."""
+"""A root filesystem that attacks the host, and the host files that it would reach."""
 
 from __future__ import annotations
 

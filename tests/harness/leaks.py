@@ -18,8 +18,8 @@ DEFAULT_ROOTS = (Path("/run/ocipy"), Path("/run/runc"), Path("/run/crun"))
 
 
 def reap() -> bool:
-    """Reap every child that has died. The runtime's orphans are ours (host.become_subreaper). Return whether any child
-    still lives."""
+    """Reap every child that has died; we inherit the runtime's orphans (host.become_subreaper). Returns whether any
+    child is still alive."""
     while True:
         try:
             pid, _ = os.waitpid(-1, os.WNOHANG)
@@ -32,8 +32,8 @@ def reap() -> bool:
 class Leaks:
     """A snapshot before a test; `found` compares, `clean` removes leftovers to protect the next test.
 
-    Others may use the machine: so look for processes among our descendants, for mounts in our mount namespace, and for
-    cgroups and state by the session's token, which is part of every id and cgroup path of the tests.
+    Others may use the machine, so this looks for processes among our descendants, for mounts in our mount namespace,
+    and for cgroups and state by the session's token, which is part of every id and cgroup path in the tests.
     """
 
     def __init__(self, token: str, parents: set[str], mountpoints: set[str] | None = None) -> None:
@@ -80,7 +80,7 @@ class Leaks:
         return [shown(line) for line in found]
 
     def found(self, runtimes: list[Runtime], patience: float = 1.5) -> list[str]:
-        """What is new since the snapshot, after giving the kernel `patience` seconds (scaled) to end processes."""
+        """What is new since the snapshot, after waiting up to `patience` seconds (scaled) for processes to end."""
         deadline = time.monotonic() + scaled(patience)
         while True:
             reap()
@@ -90,7 +90,7 @@ class Leaks:
             time.sleep(0.02)
 
     def clean(self, runtimes: list[Runtime]) -> None:
-        """Remove it all, with the runtime if possible, otherwise by hand."""
+        """Remove everything new, with the runtime if possible, otherwise by hand."""
         for runtime in runtimes:
             for id in runtime.ids():
                 try:

@@ -88,8 +88,8 @@ def process_state(pid: int) -> str:
 def arguments_of(pid: int) -> list[str]:
     """The arguments of a process that has just executed its program.
 
-    execve(2) closes descriptors, which tells the runtime that it has succeeded, before the new arguments are in place:
-    in between there are none.
+    execve(2) closes descriptors, which tells the runtime that it has succeeded, before the new arguments are in place.
+    In between there are none.
     """
     wait_until(lambda: read(f"/proc/{pid}/cmdline"), "the arguments")
     return read(f"/proc/{pid}/cmdline").split("\0")[:-1]

@@ -1,4 +1,4 @@
-"""The namespaces of a test session, in which a test that attacks or fails cannot change the host.
+"""Namespaces for a test session, so that a test that attacks or fails cannot change the host.
 
 The host's files are read-only except where tests write; /dev has new nodes, and /proc is a new instance. Hostname,
 message queues and the sysctls of both namespaces are separate from the host's.
@@ -22,14 +22,14 @@ TOP = Path(__file__).resolve().parents[2]
 WRITABLE = (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp"), Path("/run"), TOP)
 # Where a runtime keeps files between runs; the session gets its own.
 EMPTY = (Path("/var/cache"),)
-# The kernel's filesystems: they hold no files of the host, and no programs.
+# The kernel's filesystems, which contain neither host files nor programs.
 KERNEL = (Path("/proc"), Path("/sys"), Path("/dev"))
 
 
 def make_private(writable: Iterable[Path] = WRITABLE, empty: Iterable[Path] = EMPTY) -> None:
     """Move this process, which must be root, into such namespaces.
 
-    writable: directories that stay as they are. empty: directories that are covered by an empty one. Missing ones are
+    writable: directories that stay as they are. empty: directories to cover with an empty one. Missing ones are
     ignored. Raises OSError, or CalledProcessError from mount(8).
     """
     unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC)
@@ -45,7 +45,7 @@ def make_private(writable: Iterable[Path] = WRITABLE, empty: Iterable[Path] = EM
     _make_read_only(kept)
     _make_dev()
     _make_proc()
-    os.chdir(os.getcwd())  # leave the mount that is read-only now
+    os.chdir(os.getcwd())  # leave the old mount, which is read-only now
 
 
 def is_protected(path: Path) -> bool:
@@ -112,7 +112,9 @@ def _copy_node(node: Path, about: os.stat_result, copy: Path) -> None:
 
 
 def _make_proc() -> None:
-    """Mount a new procfs. Since Linux 5.8 each has its options: a remount with hidepid does not reach the host's."""
+    """Mount a new procfs. Since Linux 5.8 each has its own options, so a remount with hidepid does not affect the
+    host's.
+    """
     host = [mount for mount in proc_mounts() if mount.point == "/proc"][-1]
     own = [option for option in host.super_options if option.startswith(("hidepid=", "gid=", "subset="))]
     flags = [option for option in host.options if option in ("nosuid", "nodev", "noexec")]

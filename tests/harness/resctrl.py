@@ -1,9 +1,9 @@
-"""A filesystem that behaves like resctrl, for hosts without it. It speaks FUSE's protocol (linux/fuse.h).
+"""A filesystem that behaves like resctrl, for hosts without one. It speaks the FUSE protocol (linux/fuse.h).
 
     python -m tests.harness.resctrl MOUNTPOINT
 
-A new group gets its files; the number of groups is limited; schemata are checked and merged; a task is in one class
-of service, and in monitoring groups only below it. `writes` at the top, which resctrl lacks, logs all writes.
+A new group gets its files; the number of groups is limited; schemata are checked and merged; a task is in one class of
+service, and only in monitoring groups below it. The file `writes` at the top, which resctrl lacks, logs all writes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FORGET, INTERRUPT, DESTROY, BATCH_FORGET = 2, 36, 38, 42
 
 
 class Node:
-    """A file or directory. content: of a file, computed when it is read."""
+    """A file or directory. content: a file's content, computed when it is read."""
 
     def __init__(self, name: str, parent: Node | None, content: Callable[[], str] | None = None) -> None:
         self.name = name
@@ -226,7 +226,7 @@ def _child(node: Node, name: str) -> Node:
 
 
 def main(point: str) -> None:
-    """Mount it and serve until it is unmounted. A line on standard output says that it is mounted."""
+    """Mount it, print a line once it is mounted, and serve until it is unmounted."""
     device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
     options = f"fd={device},rootmode=40000,user_id=0,group_id=0,allow_other"
     libc = ctypes.CDLL(None, use_errno=True)

@@ -1,4 +1,4 @@
-"""The runtime under test, called as an engine calls it: a process with files as its streams, and a time limit."""
+"""The runtime under test, called as an engine calls it: as a process with files for streams, and a time limit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.harness.bundle import Bundle
 from tests.harness.host import scaled
 from tests.harness.text import lines
 
-# The environment of an engine's direct calls: nothing in the tester's environment can help or hurt.
+# The environment of a direct call by an engine: nothing in the tester's environment can help or hurt.
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
@@ -86,8 +86,8 @@ class Running:
         self.process.send_signal(number)
 
     def wait(self, timeout: float = 30) -> Result:
-        """Wait for the end. After `timeout` seconds (scaled) it kills the process and raises CallTimeout."""
-        # A pidfd instead of Popen.wait(timeout): that one sleeps in doubling steps.
+        """Wait until it ends. After `timeout` seconds (scaled), kills the process and raises CallTimeout."""
+        # A pidfd, not Popen.wait(timeout), which sleeps in doubling steps.
         try:
             pidfd = os.pidfd_open(self.process.pid)
         except ProcessLookupError:
@@ -141,7 +141,7 @@ class Runtime:
         **popen: Any,
     ) -> Running:
         """Start any command with files of this test as its streams, unless other file descriptors are given. `stdin`
-        can be bytes, and defaults to /dev/null. `env` is added to ENVIRONMENT. `fds` stay open, with their numbers."""
+        may be bytes; by default /dev/null. `env` is added to ENVIRONMENT. `fds` stay open under the same numbers."""
         self._calls += 1
         out = self.work / f"{self._calls}.out"
         err = self.work / f"{self._calls}.err"
@@ -167,7 +167,7 @@ class Runtime:
         return Running(argv, process, out, err)
 
     def call(self, *args: str | Path, timeout: float = 30, **options: Any) -> Result:
-        """A whole call. For the options see `begin`."""
+        """Make a call and wait until it ends. For the options see `begin`."""
         return self.begin(*args, **options).wait(timeout)
 
     def run(self, bundle: Bundle, id: str, *flags: str | Path, **options: Any) -> Result:

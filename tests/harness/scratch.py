@@ -1,7 +1,7 @@
-"""Executes only the steps of the root filesystem, mounts, devices and masks, in the namespaces of a forked child.
+"""Executes only the steps for the root filesystem, mounts, devices and masks, in the namespaces of a forked child.
 
-Other tests run the whole runtime; here a test can try a step with a config of two lines, and look at the result from
-inside with a function.
+Other tests run the whole runtime. Here a test can try a step with a config of two lines, and a function that looks at
+the result from inside.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Scratch:
         self.namespaces("mount", "pid", "network", "ipc")
         self.no_pivot = False
         self.host = Host()
-        self.only_mounts = True  # no default devices, and so no /dev/null for the streams
+        self.only_mounts = True  # no default devices, so no /dev/null for the streams
 
     @property
     def linux(self) -> dict[str, Any]:
@@ -108,7 +108,7 @@ class Scratch:
         return planner.plan
 
     def run(self, look: Callable[[Init], Any] = lambda init: None, before: Callable[[], None] = lambda: None) -> Any:
-        """Execute the plan in a child, and return the result of `look` in there. Raises a step's Error.
+        """Execute the plan in a child, and return the result of `look` there. Raises a step's Error.
 
         before: called in the child's new namespaces, before the first step.
         """

@@ -1,6 +1,6 @@
 """Cgroups of killed test sessions: their names say which session they belong to, and the next session removes them.
 
-A pid alone is not enough: other processes get it later, or have it in other pid namespaces.
+A pid alone is not enough, since other processes get it later, or have it in other pid namespaces.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _identity(pid: int | str) -> tuple[str, str, str]:
 
 
 def _namespace(pid: int | str) -> str:
-    """The inode of a process's pid namespace, UNKNOWN if we may not read it."""
+    """The inode of a process's pid namespace; UNKNOWN if we may not read it."""
     try:
         return namespace(pid, "pid")[len("pid:[") : -1]
     except PermissionError:
@@ -41,7 +41,7 @@ def _namespace(pid: int | str) -> str:
 
 
 def remove_those_of_dead_sessions() -> list[str]:
-    """Remove the cgroups of dead sessions, at the top of each hierarchy or below our own cgroup. Return their names."""
+    """Remove the cgroups of dead sessions, at the top of each hierarchy or below our own. Returns their names."""
     present = {path.name for path in cgroup_dirs("/ocipy-test-")}  # read these before the processes
     owned = {name: match.groups() for name in present if (match := NAME.fullmatch(name))}
     alive = _living() if owned else set()

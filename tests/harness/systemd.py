@@ -1,4 +1,4 @@
-"""systemd, as the tests of its driver see it."""
+"""systemd, as the tests of the systemd cgroup driver see it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def places(container: Container) -> set[str]:
 
 
 def need(*controllers: str) -> None:
-    """Skip the test if the v2 hierarchy lacks them, as on a hybrid host (tests/systemd/run --unified)."""
+    """Skip the test if the v2 hierarchy lacks these controllers, as on a hybrid host (tests/systemd/run --unified)."""
     there = Path("/sys/fs/cgroup/cgroup.controllers").read_text().split() if V2 else list(controllers)
     missing = sorted(set(controllers) - set(there))
     if missing:

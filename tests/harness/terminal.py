@@ -28,7 +28,7 @@ class Console:
         self.master = -1
 
     def accept(self) -> int:
-        """The master, the only file descriptor of the only message."""
+        """The master, which is the only file descriptor in the only message."""
         connection, _ = self.server.accept()
         with connection:
             self.name, fds, flags, _ = socket.recv_fds(connection, 4096, 8)
@@ -64,7 +64,7 @@ class UserTerminal:
 
 
 def read_until(master: int, word: str) -> str:
-    """Read a terminal until the word appears; converts line ends to newlines."""
+    """Read from a terminal until the word appears. Converts line ends to newlines."""
     seen = b""
     wanted = word.replace("\n", "\r\n").encode()
     end = time.monotonic() + scaled(10)

@@ -1,6 +1,6 @@
 """How the tests read text from the kernel, a container or a program: as untrusted bytes.
 
-Independent of ocipy's code for this, which is under test.
+This is independent of ocipy's code for the same purpose, which is under test.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ def read(path: str | Path) -> str:
 
 
 def lines(text: str) -> list[str]:
-    """The lines, split only at newlines: str.splitlines() also splits at ten other characters, possible in names."""
+    """The lines, split only at newlines: str.splitlines() also splits at ten others, which names may contain."""
     found = text.split("\n")
     return found[:-1] if not found[-1] else found
 

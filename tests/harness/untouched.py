@@ -1,6 +1,6 @@
 """Whether the host is unchanged: the programs that run there, /dev's nodes, mount options, names and sysctls.
 
-tests/harness/private.py prevents changes; this finds the rest, and the test that made them.
+tests/harness/private.py prevents most changes. This finds the others, and the test that made them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Node(NamedTuple):
 
 
 def programs(more: Iterable[str | Path] = ()) -> list[Path]:
-    """The files of those PROGRAMS that this host has, this Python, and their shared libraries."""
+    """The files of the PROGRAMS that this host has, of this Python, and of their shared libraries."""
     names = [shutil.which(name, path=ENVIRONMENT["PATH"]) for name in PROGRAMS]
     found = {Path(name).resolve() for name in (*names, sys.executable, *more) if name}
     linked = subprocess.run(["ldd", *found], check=False, capture_output=True).stdout
@@ -65,7 +65,7 @@ def digests(paths: Iterable[Path]) -> Facts:
 
 
 def described(path: Path) -> tuple[int, ...] | None:
-    """The properties that a change of the file changes: inode, size, ctime, mode, owner."""
+    """The properties that change with a file: inode, size, mtime, mode, owner."""
     try:
         about = path.stat()
     except OSError:
@@ -74,7 +74,7 @@ def described(path: Path) -> tuple[int, ...] | None:
 
 
 def nodes(directory: int | str) -> dict[str, Node]:
-    """The devices and symlinks directly in a /dev, except terminals, which a login gives to its user."""
+    """The devices and symlinks directly in a /dev, except terminals, whose owner a login changes."""
     found = {}
     with os.scandir(f"/proc/self/fd/{directory}" if isinstance(directory, int) else directory) as entries:
         for entry in entries:
@@ -134,19 +134,19 @@ class Untouched:
             os.close(fd)
 
     def begin(self) -> None:
-        """Take the state that must not change from now on."""
+        """Record the state that must not change from now on."""
         self._facts = self._now()
         self._standing = standing()
 
     def quick(self) -> list[str]:
-        """Check quickly: files' times and sizes, the nodes of the host's and the session's /dev, and the old mounts
-        and network devices. New ones concern the leak check, or a neighbour."""
+        """Check quickly: files' times and sizes, the nodes in the host's and the session's /dev, and the old mounts and
+        network devices. New ones are the leak check's concern, or a neighbour's."""
         present = standing()
         present = {name: present[name] for name in self._standing if name in present}
         return differences(self._facts, self._now()) + differences(self._standing, present)
 
     def thorough(self) -> list[str]:
-        """The same, plus the programs' contents and sysctls. Leaves the caller in the host's uts, ipc and net
+        """Check the same, and the programs' contents and sysctls. Leaves the caller in the host's uts, ipc and net
         namespaces."""
         for kind in SYSCTL_NAMESPACES:
             setns(self._namespaces[kind])

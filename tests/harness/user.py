@@ -11,13 +11,13 @@ from typing import Any
 from tests.harness.host import wait_until
 from tests.harness.runtime import Running, Runtime
 
-# A user that exists on no host. The fixture subordinate_ids makes the files with its ranges.
+# A user that no host has. The fixture subordinate_ids makes the files with its ranges.
 USER = 4242
 FIRST_UID, FIRST_GID, RANGE = 200000, 300000, 65536
 NAME = "ocipy-test"
 
 TOP = Path(__file__).resolve().parents[2]
-# In a new mount namespace: cover the closed directory with an empty one, and mount the place in it as before.
+# In a new mount namespace: cover the closed directory with an empty one, and mount the place there again.
 OPEN = """
 closed=$1 place=$2; shift 2
 exec 9< "$place"
@@ -31,7 +31,7 @@ HIDDEN = 'mount -t proc -o "hidepid=$1" proc /proc && shift && exec "$@" || exit
 
 
 def opened(path: Path) -> list[str]:
-    """The prefix for a user's call of a program below a closed directory, such as root's checkout in /root."""
+    """The prefix with which a user can call a program below a closed directory, such as root's checkout in /root."""
     closed = next((directory for directory in reversed(path.parents) if not directory.stat().st_mode & 0o001), None)
     if closed is None:
         return []
@@ -42,7 +42,7 @@ def opened(path: Path) -> list[str]:
 class UserRuntime(Runtime):
     """The runtime under test, called by USER if the tests run as root, otherwise by the current user.
 
-    `inside`: the words before it, to call it from a user namespace.
+    `inside`: the words in front of it, to call it from a user namespace.
     """
 
     def __init__(self, runtime: Runtime, home: Path) -> None:
@@ -77,7 +77,7 @@ class UserNamespace:
     """The user's user namespace, held by a sleeping process; its root calls the runtime."""
 
     def __init__(self, runtime: UserRuntime, *, range: bool, mounts: bool) -> None:
-        """range: map ids with newuidmap, otherwise only the user's; mounts: with a mount namespace owned by it."""
+        """range: map ids with newuidmap, not only the user's own id. mounts: make a mount namespace that it owns."""
         flags = ["--map-root-user", *(["--map-auto"] if range else []), *(["--mount"] if mounts else [])]
         self.runtime = runtime
         self.holder = runtime.spawn([*runtime.user, "unshare", *flags, "sleep", "1000"])

@@ -135,7 +135,7 @@ def test_the_log_that_criu_s_own_configuration_names_says_why(
 
 
 @only_ocipy
-@pytest.mark.parametrize("hangs", [True, "for ever"])
+@pytest.mark.parametrize("hangs", [True, "forever"])
 def test_a_checkpoint_that_hangs_is_interrupted(
     runtime: Runtime, container: MakeContainer, work: Path, fake_criu: FakeCriu, hangs: bool | str
 ) -> None:

@@ -254,7 +254,7 @@ def test_sub_cgroup_does_not_lead_out(one: Container) -> None:
             directory.rmdir()
 
 
-@pytest.mark.ocipy_only("runc opens the FIFO, and waits for ever")
+@pytest.mark.ocipy_only("runc opens the FIFO, and waits forever")
 @pytest.mark.parametrize("file", ["/etc/passwd", "/dev/null"])
 def test_fifo_in_the_place_of_a_file(container: MakeContainer, bundle: Bundle, file: str) -> None:
     """The container's file there neither blocks exec nor is read."""

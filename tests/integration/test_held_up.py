@@ -44,7 +44,7 @@ def test_exec_goes_on_where_a_process_of_the_container_stops_each_joiner(
         assert arguments_of(pid) == ["sleep", "1000"]
 
 
-@pytest.mark.ocipy_only("runc hangs for ever, in most of its tries")
+@pytest.mark.ocipy_only("runc hangs forever, in most of its tries")
 def test_exec_ends_where_a_process_of_the_container_stops_its_joiner_again_and_again(
     attacked: Callable[[str], Container],
 ) -> None:
@@ -79,7 +79,7 @@ def test_create_goes_on_where_a_process_of_the_joined_pid_namespace_stops_its_in
     one.end()
 
 
-@pytest.mark.ocipy_only("runc hangs for ever")
+@pytest.mark.ocipy_only("runc hangs forever")
 def test_start_goes_on_where_the_waiting_init_was_stopped(container: MakeContainer) -> None:
     one = container()
     os.kill(one.pid, signal.SIGSTOP)

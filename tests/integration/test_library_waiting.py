@@ -219,7 +219,7 @@ def test_the_exit_status_of_a_container_that_is_ours_to_reap(begin: Begin) -> No
 
 
 def test_the_exit_status_of_a_container_of_somebody_else_s(begin: Begin, host: Host) -> None:
-    """A new enough kernel tells it to other processes than the parent, once it is reaped."""
+    """A new enough kernel reports it to processes other than the parent, once it is reaped."""
     container = begin("sleep 1000 & wait; exit 7")
     pid = container.state().pid
     program = (

@@ -68,7 +68,7 @@ def test_text_log(runtime: Runtime, new_id: NewId, work: Path) -> None:
 
 
 @pytest.mark.unprivileged
-@pytest.mark.ocipy_only("runc waits for a reader for ever")
+@pytest.mark.ocipy_only("runc waits for a reader forever")
 @pytest.mark.parametrize("command", ["state", "create", "run"])
 def test_a_log_that_is_a_fifo_without_a_reader(
     runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path, command: str
@@ -80,7 +80,7 @@ def test_a_log_that_is_a_fifo_without_a_reader(
     assert runtime.ids() == []
 
 
-@pytest.mark.ocipy_only("runc waits for a reader for ever")
+@pytest.mark.ocipy_only("runc waits for a reader forever")
 @pytest.mark.parametrize("full", [False, True])
 def test_a_log_that_is_a_fifo_with_a_reader(runtime: Runtime, new_id: NewId, work: Path, full: bool) -> None:
     """It gets the record; a sleeping reader delays no command."""

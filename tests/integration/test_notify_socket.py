@@ -90,7 +90,7 @@ def test_start_waits_until_the_process_is_ready(
     os.waitpid(pid, 0)
 
 
-@pytest.mark.ocipy_only(reason="runc waits for ever where nobody reaps the process")
+@pytest.mark.ocipy_only(reason="runc waits forever where nobody reaps the process")
 def test_start_does_not_wait_for_a_process_that_has_ended(
     runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], manager: Manager
 ) -> None:

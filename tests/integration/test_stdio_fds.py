@@ -174,7 +174,7 @@ def _with_descriptors(runtime: Runtime, descriptors: list[int], *words: object, 
             os.close(fd)
 
 
-@pytest.mark.ocipy_only("in runc descriptors of Go's own fill the gap, and are taken for the caller's")
+@pytest.mark.ocipy_only("in runc descriptors of Go's own fill the gap, and are mistaken for the caller's")
 @pytest.mark.parametrize("command", ["run", "exec"])
 @pytest.mark.parametrize("kept", [(4,), (3, 9), (9, 40)])
 def test_numbers_between_the_preserved_descriptors_may_be_free(
@@ -217,7 +217,7 @@ def test_a_descriptor_that_fills_a_gap_leads_nowhere(
     assert {found[str(fd)] for fd in range(3, 32)} == {"anon_inode:[eventfd]"}
 
 
-@pytest.mark.ocipy_only("in runc descriptors of Go's own fill the gap, and are taken for the caller's")
+@pytest.mark.ocipy_only("in runc descriptors of Go's own fill the gap, and are mistaken for the caller's")
 def test_the_last_preserved_descriptor_must_be_open(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     bundle.args("true").write()
     words = ["create", "--preserve-fds=2", "--bundle", str(bundle.path), new_id()]
@@ -225,7 +225,7 @@ def test_the_last_preserved_descriptor_must_be_open(runtime: Runtime, bundle: Bu
     assert runtime.ids() == []
 
 
-@pytest.mark.ocipy_only("in runc descriptors of Go's own fill the gap, and are taken for the caller's")
+@pytest.mark.ocipy_only("in runc descriptors of Go's own fill the gap, and are mistaken for the caller's")
 def test_preserve_fds_that_are_not_open(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     bundle.args("true").write()
     runtime.call("create", "--preserve-fds", "2", "--bundle", bundle.path, new_id()).fails("preserve")

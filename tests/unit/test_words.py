@@ -61,6 +61,17 @@ PHRASES = {
     r"\blook(s|ed)? whether\b": "checks whether, checks that",
     r"\bthe time is over\b": "time is up",
     r"\b(a|an|one) \w+ of (the )?(user|caller|holder|box|uv)'s\b(?=[,.;:)]| (that|in|on|as|is)\b)": "one of the user's",
+    r"\bfor ever\b": "forever",
+    r"\b(is|are|was) of (another|other) (build|kind|version|processor|modules|libraries)\b": "is from another",
+    r"\bpassed over\b": "skipped",
+    r"\btaken back\b": "undone",
+    r"\btaken for\b": "mistaken for, treated as",
+    r"\b(cannot|can|may) be looked at\b": "examined",
+    r"\bat another place\b": "elsewhere, in another directory",
+    r"\bone of so many\b": "one of that many",
+    r"\blast try\b": "last attempt",
+    r"\bhow far \w+ came\b": "how far it got",
+    r"\b(is|are) nobody's to\b": "must not",
     r"^As (in_child|\w+_\w+|create|exec|check|shutil\S*|hashlib\S*), ": "Like …",
 }
 ANY = re.compile("|".join(f"({phrase})" for phrase in PHRASES), re.IGNORECASE)

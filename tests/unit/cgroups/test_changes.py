@@ -1,4 +1,4 @@
-"""A change of limits: the limits afterwards, the writes for it, and the reverted writes."""
+"""A change of limits: the resulting limits, the writes for it, and how they are undone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OLD: dict[str, Any] = {
 
 
 def change(new: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(the differences afterwards, the writes). The old document and the change stay unchanged."""
+    """(the resulting differences, the writes). Neither the old document nor the change is modified."""
     old, copy = deepcopy(OLD), deepcopy(new)
     after: Any = merged(old, new)  # type: ignore[arg-type]
     written: Any = affected(after, new)  # type: ignore[arg-type]
@@ -67,7 +67,7 @@ def test_zero_is_a_value_for_some() -> None:
     }
 
 
-def test_a_limit_of_memory_comes_with_that_of_memory_and_swap() -> None:
+def test_a_memory_limit_is_written_with_the_limit_on_memory_and_swap() -> None:
     after, written = change({"memory": {"limit": 120}})
     assert after == {"memory": {"limit": 120, "swap": 150, "checkBeforeUpdate": True}}
     assert written == {"memory": {"limit": 120, "swap": 150}}
@@ -151,7 +151,7 @@ def write(file: str, value: str, **more: Any) -> Action:
     return "cgroup_write", "/" + file, arguments
 
 
-def test_a_change_that_fails_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_that_fails_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a").write_text("1\n")
     (tmp_path / "b").write_text("2\n")
     cgroup = Cgroup("v2", {"": str(tmp_path)}, [])
@@ -165,10 +165,10 @@ def test_a_change_that_fails_is_taken_back(tmp_path: Path, monkeypatch: pytest.M
     assert (tmp_path / "a").read_text().startswith("1")
 
 
-def test_values_that_depend_on_each_other_are_taken_back_in_two_rounds(
+def test_values_that_depend_on_each_other_are_restored_in_two_rounds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The kernel's rule: the memory limit never exceeds that of memory and swap."""
+    """The kernel's rule: the memory limit never exceeds the limit on memory and swap."""
     values = {"limit": 100, "both": 100}
 
     def set_value(path: str, value: str) -> None:

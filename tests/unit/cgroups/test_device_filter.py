@@ -1,4 +1,4 @@
-"""Applying device rules: a rule that the kernel has not accepted is an error, because another one is in force."""
+"""Applying device rules: it is an error if the kernel did not apply them, because others are in force then."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_rules_that_v1_applied_are_accepted(tmp_path: Path) -> None:
 def test_a_device_program_that_cannot_be_loaded_is_an_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rules: list[Any]
 ) -> None:
-    """Unless the rules allow everything: then no rules do the same."""
+    """Unless the rules allow everything: no program does the same."""
 
     def load(*_arguments: Any) -> int:
         raise OSError(errno.EINVAL, "x")

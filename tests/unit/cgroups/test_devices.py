@@ -51,7 +51,7 @@ def decide(rules: list[Rule], kind: str, major: int, minor: int, access: int) ->
 
 
 def kernel_v1(found: V1List, exceptions: dict[Key, int], kind: str, major: int, minor: int, access: int) -> bool:
-    """security/device_cgroup.c: one exception must hold all of the access to permit it, any of it to deny it."""
+    """security/device_cgroup.c: to permit an access, one exception must contain all of it; to deny it, any part."""
     for (of, number, part), bits in exceptions.items():
         if of == kind and number in (ANY, major) and part in (ANY, minor):
             if found.allow and bits & access:
@@ -62,7 +62,7 @@ def kernel_v1(found: V1List, exceptions: dict[Key, int], kind: str, major: int, 
 
 
 def run_ebpf(program: bytes, kind: str, major: int, minor: int, access: int) -> int:
-    """The few instructions of eBPF that the program uses, and no others."""
+    """Interpret the few eBPF instructions that the program uses."""
     context = struct.pack("=III", access << 16 | {"b": 1, "c": 2}[kind], major, minor)
     registers = [0] * 11
     instructions = [struct.unpack_from("=BBhi", program, at) for at in range(0, len(program), 8)]
@@ -79,7 +79,7 @@ def run_ebpf(program: bytes, kind: str, major: int, minor: int, access: int) -> 
             registers[to] = value & (1 << 64) - 1
         elif code == 0x77:  # rsh64
             registers[to] >>= value
-        elif code == 0x57:  # and64, the value extended by its sign
+        elif code == 0x57:  # and64, the value sign-extended
             registers[to] &= value & (1 << 64) - 1
         elif code == 0x55:  # jne64
             at += offset if registers[to] != value & (1 << 64) - 1 else 0
@@ -134,7 +134,7 @@ def test_reading_by_one_wildcard_and_writing_by_another() -> None:
 
 
 def carry_out(current: V1List, writes: list[tuple[str, str]]) -> tuple[bool, dict[Key, int]]:
-    """devcgroup_update_access() of the kernel."""
+    """What the kernel's devcgroup_update_access() does."""
     allow, exceptions = current.allow, dict(current.exceptions)
     for file, text in writes:
         grants = file == "devices.allow"
@@ -215,7 +215,7 @@ def test_hole_in_a_wildcard_is_refused_on_v1() -> None:
     assert run_ebpf(assemble(rules), "c", 1, 3, WRITE) == 1
 
 
-def test_wide_denial_takes_the_narrow_permission() -> None:
+def test_a_wide_denial_removes_a_narrow_permission() -> None:
     folded = fold([(True, "c", 1, 3, ALL), (True, "b", 8, 0, ALL), (False, "c", ANY, ANY, WRITE)])
     assert folded.exceptions == {("c", 1, 3): READ | MKNOD, ("b", 8, 0): ALL}
 

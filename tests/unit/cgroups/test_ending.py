@@ -1,4 +1,4 @@
-"""Signals to all processes in a cgroup: only to those that are still in it."""
+"""Signals to all processes in a cgroup, but only to those that are still in it."""
 
 from __future__ import annotations
 

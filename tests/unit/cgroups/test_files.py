@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.cgroups.wanted import writes
 
-# Engines' values without a meaning: Docker 20.10's zeros, podman's empty objects, nulls.
+# Values that engines send without meaning anything: Docker 20.10's zeros, podman's empty objects, nulls.
 NOTHING = [
     {},
     {"memory": {}, "cpu": {}, "pids": {}, "blockIO": {}, "network": {}, "hugepageLimits": [], "rdma": {}},

@@ -26,7 +26,7 @@ MOUNTINFO = """\
 
 
 @pytest.mark.parametrize("odd", "\r\v\f\x1c\x1d\x1e\x85\u2028\u2029")
-def test_the_name_of_a_cgroup_forges_no_line(odd: str) -> None:
+def test_the_name_of_a_cgroup_cannot_forge_a_line(odd: str) -> None:
     assert parse_own(f"1:name=systemd:/x\n0::/a{odd}0::/victim\n") == {"name=systemd": "/x", "": f"/a{odd}0::/victim"}
 
 

@@ -190,7 +190,7 @@ def every_number(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize("found", [v1(), v2(), v2(memory__swap__max="18446744073709551615\n"), v1({"pids": {}})])
-def test_a_decoder_of_unsigned_numbers_takes_all(found: Any) -> None:
+def test_a_decoder_of_unsigned_numbers_accepts_all(found: Any) -> None:
     """Engines can decode the numbers: a negative one, a fraction or "max" would fail the whole document."""
     for path, value in every_number(found):
         if path.endswith("/op") or path == "/network_interfaces" or "/psi/" in path:
@@ -209,7 +209,7 @@ def test_nothing_can_be_read() -> None:
 
 
 def test_block_io_is_counted_by_one_policy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty BFQ file says nothing; if it has numbers, they replace the throttle's."""
+    """An empty BFQ file does not count; if it has numbers, they replace the throttle's."""
     blkio = {"blkio.bfq.io_serviced_recursive": "", **V1["blkio"]}
     assert v1({"blkio": blkio})["blkio"]["ioServicedRecursive"] == [{"major": 8, "op": "Read", "value": 1}]
     blkio["blkio.bfq.io_serviced_recursive"] = "8:0 Read 9\n"

@@ -95,7 +95,7 @@ def test_place_makes_nothing_and_knows_what_is_missing(v2: Tree) -> None:
     assert v2.made == []
 
 
-def test_default_is_beside_our_own(v2: Tree) -> None:
+def test_default_is_next_to_our_own(v2: Tree) -> None:
     (v2.path / "own").mkdir()
     assert creation.place(layout_v2(v2), "", "id").paths == {"": f"{v2.path}/own/id"}
 
@@ -135,7 +135,7 @@ def test_cgroups_that_the_container_made_are_removed_too(v2: Tree) -> None:
 
 
 def test_parent_that_vanishes_is_made_again(v2: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another container's delete takes the empty parent between our two mkdirs."""
+    """Another container's delete removes the empty parent between our two mkdirs."""
     mkdir = posix.mkdir
     raced: list[str] = []
 
@@ -176,9 +176,7 @@ DEEP = 1500
 
 
 @pytest.mark.parametrize("kind", ["v2", "cpuset"])
-def test_a_path_of_as_many_components_as_a_path_may_have(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
+def test_a_path_with_as_many_components_as_possible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """Deeper than Python's stack (and than pytest can remove)."""
     monkeypatch.setattr(Tree, "fill", lambda *_: None)
     tree = Tree(tmp_path, kind, monkeypatch)
@@ -200,7 +198,7 @@ def test_a_path_of_as_many_components_as_a_path_may_have(
         assert len(contents) == 2 * (DEEP + 1) + 1
 
 
-def test_controllers_one_by_one_where_all_are_refused(v2: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_controllers_one_by_one_if_all_at_once_are_refused(v2: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
 
     def write(path: str, value: str) -> None:
@@ -231,7 +229,7 @@ def test_threaded_cgroup(v2: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     remove(cgroup)
 
 
-def test_cgroup_of_another_is_refused(v2: Tree) -> None:
+def test_cgroup_of_another_container_is_refused(v2: Tree) -> None:
     make(layout_v2(v2), "/a")
     (v2.path / "a/cgroup.procs").write_text("1\n2\n")
     with pytest.raises(Error, match="container's cgroup is not empty: 2 process"):
@@ -249,7 +247,7 @@ def test_processes_below_count_too(v2: Tree) -> None:
 
 
 def test_frozen_cgroup_is_refused(v2: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A new one, too: below a frozen cgroup the join would hang."""
+    """Even a new one: below a frozen cgroup, the join would hang."""
     monkeypatch.setitem(CONTROL["v2"], "cgroup.events", "populated 0\nfrozen 1\n")
     with pytest.raises(Error, match="container's cgroup unexpectedly frozen"):
         make(layout_v2(v2), "/a")
@@ -261,7 +259,7 @@ def test_refused_mkdir(v2: Tree) -> None:
     with pytest.raises(Error) as caught:
         creation.make_cgroup(cgroup, layout_v2(v2))
     assert caught.value.errno == errno.EACCES and cgroup.created == []
-    # Rootless without cgroupsPath: the container does without.
+    # Rootless without cgroupsPath: the container gets no cgroup.
     assert make(layout_v2(v2), "/a", tolerant=True).paths == {}
 
 
@@ -378,8 +376,8 @@ def test_own_gives_only_what_may_be_delegated(v2: Tree, monkeypatch: pytest.Monk
     assert {(uid, gid) for _, uid, gid in given} == {(1000, -1)}
 
 
-def test_own_gives_those_of_the_kernels_list_that_are_there(v2: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
-    """config-linux.md: MUST NOT fail for a file of the list that this cgroup lacks."""
+def test_own_skips_files_of_the_kernels_list_that_are_missing(v2: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """config-linux.md: MUST NOT fail for a file in the list that this cgroup lacks."""
     cgroup = make(layout_v2(v2), "/a")
     (v2.path / "delegate").write_text("cgroup.procs\nmemory.nothing\nmemory.oom.group\n")
     (v2.path / "a/memory.oom.group").write_text("0\n")

@@ -24,7 +24,7 @@ class TestV1:
             ("memory.oom_control", "1"),
         ]
 
-    def test_limit_and_swap_fit_whatever_stands_there(self) -> None:
+    def test_limit_and_swap_fit_any_current_values(self) -> None:
         first, second = writes({"memory": {"limit": 100, "swap": 200}})
         assert first[3] == {"defer": BASE + "/memory/limit"}
         assert second[3] == {"resume": True}

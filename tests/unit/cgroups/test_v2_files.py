@@ -15,7 +15,7 @@ from tests.unit.cgroups.wanted import BASE, V2, arguments, pairs, refused, refus
 class TestHybrid:
     CONTROLLERS = ("memory", "cpu", "unified:hugetlb")
 
-    def test_a_controller_of_the_v2_side(self) -> None:
+    def test_a_controller_on_the_v2_side(self) -> None:
         made = limits({"hugepageLimits": [{"pageSize": "2MB", "limit": 7}]}, "hybrid", self.CONTROLLERS)
         assert [(controller, file) for controller, file, *_ in arguments(made)] == [
             ("", "hugetlb.2MB.max"),
@@ -23,7 +23,7 @@ class TestHybrid:
         ]
         assert made.unified == {"hugetlb"}
 
-    def test_unified_of_that_side(self) -> None:
+    def test_unified_on_the_v2_side(self) -> None:
         made = limits({"unified": {"hugetlb.2MB.max": "7", "cgroup.max.depth": "3"}}, "hybrid", self.CONTROLLERS)
         assert [file for _, file, *_ in arguments(made)] == ["hugetlb.2MB.max", "cgroup.max.depth"]
         assert made.unified == {"hugetlb"}
@@ -49,7 +49,7 @@ class TestV2:
         assert pairs({"memory": memory}, "v2") == expected
 
     def test_swap_that_is_not_accounted(self) -> None:
-        """Without the file the cgroup has no swap: fine for 0 and for no limit, not for a number."""
+        """Without the file the cgroup has no swap. That is right for 0 and for no limit, but not for a number."""
         optional = [writes({"memory": {"limit": 100, "swap": swap}}, "v2")[0][3] for swap in (100, -1, 150)]
         assert optional == [{"optional": True}, {"optional": True}, {}]
 

@@ -40,7 +40,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], dict[str, int]
 def test_missing_file(cgroup: Cgroup) -> None:
     with pytest.raises(Error) as caught:
         cgroup.write("", "missing", "1")
-    assert caught.value.errno == 0, "engines take the kernel's words for a missing command"
+    assert caught.value.errno == 0, "engines would mistake ENOENT for a missing command"
     assert "o such file" not in caught.value.line and "not found" not in caught.value.line
     cgroup.write("", "missing", "1", optional=True)
 
@@ -82,7 +82,7 @@ def test_other_errors_are_not_deferred(cgroup: Cgroup, refusing: tuple[list[str]
 
 
 def test_verified(tmp_path: Path) -> None:
-    """A limit that the kernel accepts and forgets."""
+    """A limit that the kernel accepts and ignores."""
     cgroup = Cgroup("v2", {"": str(tmp_path)}, [])
     limit = tmp_path / "limit"
     limit.write_text("")

@@ -43,7 +43,7 @@ def test_the_version_is_asked_for(tmp_path: Path) -> None:
     assert fake.requests() == [{"type": VERSION, "keep_open": True}]
 
 
-def test_the_process_that_told_its_version_serves_the_request(tmp_path: Path) -> None:
+def test_the_process_that_reported_its_version_serves_the_request(tmp_path: Path) -> None:
     fake = FakeCriu(tmp_path / "criu")
     program = start(str(fake.path))
     program.learn()
@@ -52,13 +52,13 @@ def test_the_process_that_told_its_version_serves_the_request(tmp_path: Path) ->
     program.session.end()
 
 
-def test_criu_is_looked_for_in_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_criu_is_searched_for_in_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     FakeCriu(tmp_path / "criu")
     monkeypatch.setenv("PATH", f"/nowhere:{tmp_path}")
     assert find("") == str(tmp_path / "criu")
 
 
-def test_what_cannot_be_executed_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_cannot_be_executed_are_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("directory", "file", "program"):
         (tmp_path / name).mkdir()
     (tmp_path / "directory/criu").mkdir()
@@ -140,7 +140,7 @@ def test_a_program_that_cannot_be_run(tmp_path: Path) -> None:
     assert caught.value.what == f"cannot run {program}"
 
 
-def test_a_build_from_between_two_versions_counts_as_the_next() -> None:
+def test_a_build_between_two_versions_counts_as_the_next() -> None:
     assert number_of({"major_number": 3, "minor_number": 17, "sublevel": 1}) == 31701
     assert number_of({"major_number": 3, "minor_number": 17, "sublevel": 1, "gitid": "v3.17-9"}) == 31800
     assert number_of({}) == 0
@@ -177,7 +177,7 @@ def test_an_error_before_the_exec_is_reported(tmp_path: Path) -> None:
     assert sorted(os.listdir("/proc/self/fd")) == before
 
 
-def test_descriptors_are_handed_over_from_4_on(tmp_path: Path) -> None:
+def test_descriptors_are_passed_as_4_and_up(tmp_path: Path) -> None:
     program = tmp_path / "criu"
     program.write_text("#!/bin/sh\nreadlink /proc/self/fd/4 /proc/self/fd/5 > " + str(tmp_path / "seen") + "\n")
     program.chmod(0o755)
@@ -200,7 +200,7 @@ def test_the_first_error_is_the_cause(tmp_path: Path) -> None:
     assert error.hint == "give --tcp-established, here and at the restore"
 
 
-def test_an_error_of_criu_s_kernel_tests_is_the_cause_only_if_there_is_no_other(tmp_path: Path) -> None:
+def test_an_error_in_criu_s_kernel_tests_is_the_cause_only_if_there_is_no_other(tmp_path: Path) -> None:
     log = tmp_path / "dump.log"
     log.write_text("".join(LOG.splitlines(keepends=True)[:3]))
     tried = "tun: Unable to create tun: No such file or directory (criu/tun.c:85)"
@@ -248,7 +248,7 @@ def test_a_missing_server_is_found_in_a_log_line_without_error(tmp_path: Path) -
     assert "criu page-server" in error.hint
 
 
-def test_the_end_of_criu_is_noticed_while_a_child_of_its_has_the_socket(tmp_path: Path) -> None:
+def test_the_end_of_criu_is_noticed_while_its_child_has_the_socket(tmp_path: Path) -> None:
     program = tmp_path / "criu"
     program.write_text(f"#!/bin/sh\nsleep 1000 &\necho $! > {tmp_path}/pid\nexit 3\n")
     program.chmod(0o755)

@@ -27,14 +27,14 @@ def test_pages_that_are_present_count() -> None:
         {"compat_nr_pages": 2, "flags": 4},
         {"nr_pages": 5, "compat_nr_pages": 5, "flags": 6},
         {"nr_pages": 7, "flags": 1},  # in the parent's images
-        {"nr_pages": 9, "flags": 2},  # at the server of lazy pages
+        {"nr_pages": 9, "flags": 2},  # at the lazy-pages server
         {"compat_nr_pages": 11},
         {"compat_nr_pages": 13, "in_parent": True},
     )
     assert pages_of(data) == (3, 18)
 
 
-def test_a_file_of_pages_that_is_cut_off(tmp_path: Path) -> None:
+def test_a_truncated_file_of_pages(tmp_path: Path) -> None:
     (tmp_path / "pstree.img").write_bytes(image(encode(TREE, {"pid": 7}), encode(TREE, {"pid": 9})))
     (tmp_path / "pagemap-7.img").write_bytes(pagemap(1, {"compat_nr_pages": 2, "flags": 4}))
     (tmp_path / "pagemap-8.img").write_bytes(pagemap(1, {"compat_nr_pages": 9, "flags": 4}))  # of an earlier checkpoint

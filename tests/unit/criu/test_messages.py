@@ -1,4 +1,4 @@
-"""criu's messages in their binary form."""
+"""The encoding of criu's messages."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_request_is_read_back() -> None:
     }
 
 
-def test_fields_that_are_not_ours_are_passed_over() -> None:
+def test_unknown_fields_are_skipped() -> None:
     unknown = bytes.fromhex("f8010ad2010361626391020102030405060708ed0201020304")
     assert decode(RESPONSE, b"\x08\x01" + unknown + b"\x10\x01") == {"type": 1, "success": True}
 
@@ -64,7 +64,7 @@ def test_malformed_messages_are_refused(data: bytes) -> None:
 
 
 @given(st.binary(max_size=64))
-def test_nothing_but_a_value_error_comes_of_any_bytes(data: bytes) -> None:
+def test_any_bytes_raise_only_value_error(data: bytes) -> None:
     try:
         decode(RESPONSE, data)
     except ValueError:

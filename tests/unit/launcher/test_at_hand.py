@@ -1,4 +1,4 @@
-"""Dormant modules in a snapshot, and how they wake. In a separate Python, because that changes the interpreter."""
+"""A snapshot's Python asleep, and how it wakes. Runs in a separate Python, because this changes the interpreter."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SANITIZERS = {name: os.environ[name] for name in ("LD_PRELOAD", "ASAN_OPTIONS", 
 
 
 def in_python(script: str, env: dict[str, str] | None = None, shell: str = 'exec "$@"') -> dict[str, Any]:
-    """Run the script in a Python started as the executable does it (python_start.c). Return its `told`."""
+    """Run the script in a Python that is started as the executable starts it (python_start.c). Returns its `told`."""
     environment = {**SANITIZERS, **(env or {})}
     with tempfile.NamedTemporaryFile() as file:
         python = [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c", BEGIN + script + END, file.name]
@@ -68,7 +68,7 @@ told = {"found": found, "streams": streams}
     assert told == {"found": False, "streams": [None] * 4}
 
 
-def test_all_of_them_are_there_and_no_library() -> None:
+def test_all_modules_are_there_and_no_libraries() -> None:
     told = in_python("""
 import ocipy.linux._kernel  # built into the executable
 cold.load()
@@ -90,7 +90,7 @@ told = {"new": sorted(set(sys.modules) - before), "complete": at_hand.complete}
 at_hand.wake()
 import lzma
 """)
-    assert not told["complete"], "then a command that runs asleep would not find its modules"
+    assert not told["complete"], "a command that runs asleep would not find its modules"
     assert "colorsys" in told["new"]
     assert {"lzma", "_compression"} & set(told["new"]) == set()
 
@@ -151,10 +151,10 @@ asleep = in_child()
 at_hand.wake()
 told = {{"asleep": asleep, "woken": len(registers.ran), "awake": in_child()}}
 """)
-    assert told == {"asleep": 0, "woken": 1, "awake": 2}, "who sleeps has been another process: its handlers run then"
+    assert told == {"asleep": 0, "woken": 1, "awake": 2}, "another process went to sleep, so the child's handlers run"
 
 
-def test_the_end_runs_what_waits_for_it_and_flushes(tmp_path: Path) -> None:
+def test_the_end_runs_exit_handlers_and_flushes(tmp_path: Path) -> None:
     told = in_python(
         f"""
 cold.load()

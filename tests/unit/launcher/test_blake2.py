@@ -1,4 +1,4 @@
-"""What a static libpython may lack (inittab.py) is not missed by anything that commands import."""
+"""Nothing that commands import needs the modules that a static libpython may lack (inittab.py)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import pytest
 import ocipy
 from ocipy.launcher import blake2, inittab
 
-# Those that Debian's libpython3.14.a lacks, and the module that has all of HACL*'s authentication codes in 3.14.
+# The modules that Debian's libpython3.14.a lacks, and 3.14's module with all of HACL*'s authentication codes.
 LACKING = {"_blake2", "_hmac", "_md5", "_sha1", "_sha2", "_sha3"}
-# In a separate Python: everything that is ours, and with it everything that it takes from elsewhere.
+# Run in a separate Python: imports all our modules, and with them everything that they import.
 EVERYTHING = """
 import importlib, pkgutil, sys
 sys.path[:0] = {places!r}
@@ -54,7 +54,7 @@ def imported(*, ours: bool) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_everything_is_imported_without_a_word() -> None:
+def test_everything_is_imported_without_complaints() -> None:
     done = imported(ours=True)
     assert (done.stdout, done.stderr) == ("e3b0c442 " + hashlib.blake2b(b"x").hexdigest()[:8] + "\n", "")
 
@@ -64,7 +64,7 @@ def test_without_blake2_hashlib_complains() -> None:
     assert "blake2b" in imported(ours=False).stderr
 
 
-def test_they_are_those_of_hashlib() -> None:
+def test_the_functions_agree_with_hashlib() -> None:
     for ours, python in ((blake2.blake2b, hashlib.blake2b), (blake2.blake2s, hashlib.blake2s)):
         for text in (b"", b"some words"):
             assert ours(text).digest() == python(text).digest()

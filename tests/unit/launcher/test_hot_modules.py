@@ -12,7 +12,7 @@ from ocipy.cli.table import HOT
 from ocipy.launcher import freeze
 from tests.unit import hot
 
-#: Of the build in place for this Python: the environment .venv belongs to build/default, build/venvs/X to build/X.
+#: The build in place for this Python: the environment .venv belongs to build/default, build/venvs/X to build/X.
 ENVIRONMENT = Path(sys.prefix)
 BUILDS = ENVIRONMENT.parent / "build" if ENVIRONMENT.name == ".venv" else ENVIRONMENT.parents[1]
 BUILD = BUILDS / ("default" if ENVIRONMENT.name == ".venv" else ENVIRONMENT.name)
@@ -23,7 +23,7 @@ FROZEN = BUILD / "_frozen.bin"
 def test_a_hot_command_imports_what_is_listed(command: str) -> None:
     now, allowed = hot.imported()[command], hot.listed()[command]
     assert now == allowed, (
-        "a change of the budget: `python -m tests.unit.hot > tests/unit/hot_modules.txt`, if it is meant"
+        "the budget has changed; if that is intended: `python -m tests.unit.hot > tests/unit/hot_modules.txt`"
     )
 
 
@@ -37,8 +37,8 @@ def test_the_modules_listed_as_built_in_are_built_in() -> None:
     assert set(sys.builtin_module_names) >= freeze.BUILT_IN
 
 
-def test_executable_and_snapshot_are_in_directories_of_which_neither_contains_the_other() -> None:
-    """They are two layers of an overlay, which may not overlap: ELOOP. Then all that is sealed would start slowly."""
+def test_neither_the_directory_of_the_executable_nor_of_the_snapshot_contains_the_other() -> None:
+    """They are two layers of an overlay, which must not overlap (ELOOP): sealed commands would start slowly."""
     of_executable = (ENVIRONMENT / "bin").resolve()
     assert not of_executable.is_relative_to(BUILD.resolve())
     assert not BUILD.resolve().is_relative_to(of_executable)

@@ -41,10 +41,10 @@ _PyWarnings_Init T 0 10
 """
 
 
-def test_a_module_is_left_out_whose_functions_are_nowhere_in_the_archive() -> None:
+def test_a_module_whose_functions_are_not_in_the_archive_is_left_out() -> None:
     assert inittab.choose(inittab.read_symbols(LISTING)) == {
         "_md5": "PyInit__md5",
-        "math": "PyInit_math",  # sqrt is another library's
+        "math": "PyInit_math",  # sqrt is in another library
         "marshal": "PyMarshal_Init",
         "_warnings": "_PyWarnings_Init",
     }
@@ -55,7 +55,7 @@ def test_an_archive_without_a_table_is_an_error() -> None:
         inittab.choose(inittab.read_symbols(LISTING.replace("_PyImport_Inittab", "other")))
 
 
-def test_the_table_ends_and_has_what_python_makes_by_itself() -> None:
+def test_the_table_has_an_end_and_the_modules_that_python_makes_itself() -> None:
     source = inittab.write({"_md5": "PyInit__md5"})
     assert (
         source.split("{", 1)[1].split()

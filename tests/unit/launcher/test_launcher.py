@@ -1,4 +1,4 @@
-"""The C launcher: sealing, and what it trusts. With a fake start library in C, and with the real one."""
+"""The C launcher: how it seals itself, and what it trusts. With a fake start library."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Running:
         self.proc = Path(f"/proc/{self.process.pid}")
 
     def finish(self) -> list[str]:
-        """Let it end. Return its environment."""
+        """Let it end. Returns its environment."""
         output, _ = self.process.communicate()
         assert self.process.returncode == 3
         return output.decode().splitlines()
@@ -134,8 +134,8 @@ def children(running: Running) -> list[Path]:
 @pytest.mark.parametrize(
     "words", [["--systemd-cgroup", "create"], ["--systemd-cgroup", "run"], ["restore"]], ids=lambda words: words[-1]
 )
-def test_where_a_process_will_be_moved_a_child_has_entered_its_own_cgroup(launcher: Path, words: list[str]) -> None:
-    """It is not reaped, since this start library does not do that; and it sends no signal."""
+def test_if_a_process_will_be_moved_a_child_moves_into_its_own_cgroup_first(launcher: Path, words: list[str]) -> None:
+    """The child is not reaped, since this start library does not do that. It sends no signal."""
     before = Path("/proc/self/cgroup").read_text()
     running = Running(launcher, *words, "name")
     (child,) = children(running)
@@ -202,7 +202,7 @@ def test_a_launcher_on_tmpfs_is_not_taken_for_sealed(tmp_path: Path, launcher: P
 
 
 @pytest.mark.parametrize("command", ["run", "state"])
-def test_the_variable_between_the_two_is_ours_alone(launcher: Path, command: str) -> None:
+def test_the_variable_counts_only_if_it_is_from_us(launcher: Path, command: str) -> None:
     running = Running(launcher, command, environment={"_OCIPY_START": "/tmp/evil.so", "A": "b", "LD_X": "y"})
     assert running.library == str(launcher.parents[1] / "lib/start.so")
     assert running.variable == "unset"
@@ -246,7 +246,7 @@ def test_an_executable_in_a_copied_checkout_says_so(tmp_path: Path) -> None:
     launcher = compiled(tmp_path / "original", '-DOCIPY_START_LIBRARY="{library}"|' + where)
     Running(launcher, "state").finish()
     shutil.copytree(tmp_path / "original", tmp_path / "copy")
-    shutil.copy2(launcher, tmp_path / "alone")  # put elsewhere by itself, on purpose
+    shutil.copy2(launcher, tmp_path / "alone")  # only the executable, on purpose
     Running(tmp_path / "alone", "state").finish()
     for command in ("state", "run"):
         called = subprocess.run([tmp_path / "copy/bin/ocipy", command], capture_output=True, text=True)
@@ -257,12 +257,12 @@ def test_an_executable_in_a_copied_checkout_says_so(tmp_path: Path) -> None:
         )
 
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="an overlay needs root")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting an overlay needs root")
 
 
 @needs_root
 @pytest.mark.parametrize("command", SEALING)
-def test_with_all_linked_in_it_runs_from_an_overlay(tmp_path: Path, command: str) -> None:
+def test_with_the_library_linked_in_it_runs_from_an_overlay(tmp_path: Path, command: str) -> None:
     launcher = linked(tmp_path)
     running = Running(launcher, command, "name", environment={"A": "b"})
     assert (running.exe, running.variable, running.arguments) == ("/ocipy", "unset", "3 name")
@@ -309,7 +309,7 @@ def test_any_place_can_be_a_layer(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("identity", ["", "0:0", "1:", "x" * 30])
-def test_an_identity_that_somebody_made_up_is_not_believed(launcher: Path, identity: str) -> None:
+def test_a_made_up_identity_is_not_believed(launcher: Path, identity: str) -> None:
     running = Running(launcher, "run", environment={"_OCIPY_START": identity + "=/tmp/evil.so"})
     assert running.library == str(launcher.parents[1] / "lib/start.so")
     assert running.exe.startswith("/memfd:ocipy")
@@ -384,7 +384,7 @@ def test_a_start_library_that_is_closed_to_the_user_is_not_called_missing(of_oth
     ],
 )
 def test_a_missing_or_closed_python_is_reported(of_others: Path, closed: str, fault: str) -> None:
-    """Such as root's pyenv, for another user. The start library, with libpython, cannot be loaded then."""
+    """Such as root's pyenv, for another user. Then the start library, which has libpython, cannot be loaded either."""
     stdlib = of_others / "python"
     launcher = compiled(of_others, '-DOCIPY_START_LIBRARY="{library}"|-UOCIPY_STDLIB|' + f'-DOCIPY_STDLIB="{stdlib}"')
     (of_others / "lib/start.so").write_bytes(b"no library")

@@ -1,4 +1,4 @@
-"""Which code that its group can write the launcher trusts: that of a user whose group nobody else is in (trust.c)."""
+"""The launcher trusts code that a group can write to only if nobody but the owner is in that group (trust.c)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import pytest
 
 from tests.unit.launcher.test_launcher import compiled
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="takes other users")
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs other users")
 USER = 1234
 PASSWD = f"root:x:0:0:root:/root:/bin/sh\nkim:x:{USER}:{USER}:Kim:/home/kim:/bin/sh\n"
 GROUP = f"root:x:0:\nkim:x:{USER}:\n"
-TRUSTED = 3  # how the fake start library ends
+TRUSTED = 3  # exit status of the fake start library
 # acl(5) as an extended attribute: version 2; then tag, permissions and id of each entry.
 ENTRIES = ((1, 7, -1), (2, 7, USER + 1), (4, 5, -1), (16, 7, -1), (32, 5, -1))
 OTHER_USER_WRITES = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in ENTRIES)
@@ -26,7 +26,7 @@ OTHER_USER_WRITES = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) 
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Path]:
-    """The directory of a launcher that another user has installed with a umask of 002."""
+    """The directory of a launcher that another user installed with a umask of 002."""
     with tempfile.TemporaryDirectory(prefix="launcher-") as name:
         directory = Path(name)
         compiled(directory, '-DOCIPY_START_LIBRARY="{library}"')
@@ -38,7 +38,7 @@ def place() -> Iterator[Path]:
 
 
 def started(place: Path, passwd: str, group: str, entry: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    """Call the launcher as that user, on a host with these users and groups. entry: what calls it."""
+    """Call the launcher as that user, on a host with these users and groups. entry: a command that calls it."""
     for name, text in (("passwd", passwd), ("group", group)):
         (place / name).write_text(text)
     user = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", *entry]
@@ -54,7 +54,7 @@ def test_a_private_group_is_not_others(place: Path) -> None:
 
 
 def test_nor_is_it_in_a_user_namespace(place: Path) -> None:
-    """As rootless podman calls a runtime: root there is the user."""
+    """Rootless podman calls a runtime like this: root in the namespace is the user."""
     assert started(place, PASSWD, GROUP, ("unshare", "--map-root-user")).returncode == TRUSTED
 
 
@@ -73,14 +73,14 @@ def test_nor_is_it_in_a_user_namespace(place: Path) -> None:
     ids=["member", "same id", "another's first", "another name", "no group", "name", "no user", "no files"],
 )
 @pytest.mark.parametrize("entry", [(), ("unshare", "--map-root-user")], ids=["user", "namespace"])
-def test_a_group_that_others_are_or_may_be_in_is(place: Path, passwd: str, group: str, entry: tuple[str, ...]) -> None:
+def test_a_group_that_may_have_other_members_is(place: Path, passwd: str, group: str, entry: tuple[str, ...]) -> None:
     refused = started(place, passwd, group, entry)
     assert refused.returncode == 1
     assert refused.stderr.endswith("it, or its directory, is writable by others\n")
 
 
 @pytest.mark.parametrize("name", ["lib", "lib/start.so"])
-def test_a_user_whom_an_acl_names_is_another(place: Path, name: str) -> None:
+def test_a_user_named_in_an_acl_can_write_too(place: Path, name: str) -> None:
     os.setxattr(place / name, "system.posix_acl_access", OTHER_USER_WRITES)
     try:
         assert (place / name).stat().st_mode & 0o777 == 0o775

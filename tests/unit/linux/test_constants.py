@@ -1,4 +1,4 @@
-"""The constants against the headers of this machine, by a C program."""
+"""The constants, compared with the headers of this machine by a C program."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ linux/memfd.h linux/mempolicy.h linux/openat2.h linux/personality.h linux/prctl.
 """.split()
 #: These are in linux/sched.h, which conflicts with libc's sched.h.
 KERNEL_SCHEDULING = "SCHED_FLAG_"
-#: Newer than Linux 6.1, whose headers Debian 12 has: the program may do without these only.
+#: Newer than Linux 6.1, whose headers Debian 12 has. Only these may be missing.
 NEW = {"MFD_NOEXEC_SEAL", "MPOL_WEIGHTED_INTERLEAVE", "PID_FS_MAGIC"}
-#: In no header: ~0U of close_range(2), (uid_t) -1, and __WCLONE, a name that a class would mangle.
+#: In no header under this name: ~0U in close_range(2), (uid_t) -1, and __WCLONE, which a class would mangle.
 PRIVATE = {"CLOSE_RANGE_MAX", "NO_ID", "WCLONE"}
 
 NAMES = sorted(name for name in vars(constants) if name.isupper())

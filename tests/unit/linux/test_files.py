@@ -1,4 +1,4 @@
-"""Reading small files whole."""
+"""Small files are read and written as a whole."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_relative_path_works_too(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (tmp_path / "pid").read_bytes() == b"1"
 
 
-def test_a_file_is_read_to_its_end_however_short_a_read_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_read_to_its_end_even_by_short_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel may return less than a page at a time: cgroup.procs, mountinfo."""
     path = tmp_path / "file"
     path.write_bytes(b"1\n\xff\n" * 500)
@@ -38,7 +38,7 @@ def test_a_file_is_read_to_its_end_however_short_a_read_is(tmp_path: Path, monke
     assert files.read(str(path)) == "1\n\udcff\n" * 500
 
 
-def test_a_control_file_is_given_the_bytes_that_were_read(tmp_path: Path) -> None:
+def test_a_control_file_gets_the_bytes_that_were_read(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"/a\xffb\x1c")
     files.write(str(path), files.read(str(path)))

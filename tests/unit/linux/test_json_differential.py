@@ -13,9 +13,9 @@ from ocipy.linux import _kernel
 
 NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,40})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,4})?", fullmatch=True)
 EDGES = [2**31, 2**32, 2**53, 2**63, 2**64, 10**19, 10**30]
-# Few names, so some are repeated.
+# So few names that some are repeated.
 NAMES = st.sampled_from(["a", "b", "é", "\\u0061", "\\ud83d\\ude00", ""])
-# What a mutation puts in: what parsers take for JSON by mistake, and what JSON is made of.
+# What a mutation inserts: pieces of JSON, and what parsers accept by mistake.
 PIECES = [
     *(b'"', b"\\", b"\\u", b"\\ud800", b"\\udc00", b"\\u0000", b"{", b"}", b"[", b"]", b",", b":", b'"a":1,'),
     *(b"0", b"1", b"-", b"+", b".", b"e", b"9" * 30, b"null", b"tru", b"NaN", b"Infinity", b"//", b"/**/", b"'"),
@@ -51,7 +51,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 
 def check_pairs(value: Any) -> None:
-    """Go down through lists; ValueError at half of a surrogate pair, which the standard library permits."""
+    """Raise ValueError for half of a surrogate pair, also in nested lists. The standard library permits it."""
     if isinstance(value, str):
         value.encode()
     elif isinstance(value, list):
@@ -60,7 +60,7 @@ def check_pairs(value: Any) -> None:
 
 
 def expect(data: bytes) -> tuple[Any, int]:
-    """What the standard library makes of strict JSON, and how many members are repeated. ValueError."""
+    """The value that the standard library reads from strict JSON, and how many members are repeated. ValueError."""
     repeated = 0
 
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def test_deep_nesting_of_lists_in_dicts() -> None:
         value = value["a"][1]
     assert value == 2
     assert repeated[:2] == [("a",), ("a", 1, "a")]
-    assert len(repeated) == 16  # as deep as any member that we know
+    assert len(repeated) == 16  # deeper than any known member, the rest is ignored
 
 
 @pytest.mark.parametrize("wrong", ["a\nb", "\x7f", "\u2028", "\U0001f600", '"\\/'])

@@ -58,7 +58,7 @@ def test_close_range(pipe: tuple[int, int]) -> None:
     assert in_child(closed) == 0
 
 
-def test_getcwd_is_the_kernels_word(tmp_path: Path) -> None:
+def test_getcwd_is_the_system_call(tmp_path: Path) -> None:
     def removed() -> bool:
         directory = tmp_path / "removed"
         directory.mkdir()
@@ -87,7 +87,7 @@ def test_flock(tmp_path: Path) -> None:
 def test_fstatfs_and_mount_id() -> None:
     fd = os.open("/proc/self", os.O_PATH)
     assert _kernel.fstatfs(fd)[0] == c.PROC_SUPER_MAGIC
-    # A process may have several mounts of /proc, the last of which counts.
+    # There may be several mounts at /proc. The last one counts.
     ids = [
         int(line.split()[0])
         for line in Path("/proc/self/mountinfo").read_text().splitlines()
@@ -107,7 +107,7 @@ def test_poll(pipe: tuple[int, int]) -> None:
     assert _kernel.poll([(reader, c.POLLIN)], -1) == [(reader, c.POLLHUP)]
 
 
-def test_poll_goes_on_after_a_signal(pipe: tuple[int, int]) -> None:
+def test_poll_continues_after_a_signal(pipe: tuple[int, int]) -> None:
     calls: list[int] = []
     old = signal.signal(signal.SIGALRM, lambda *_: calls.append(1))
     signal.setitimer(signal.ITIMER_REAL, 0.02)
@@ -167,7 +167,7 @@ def test_an_empty_path_is_not_an_abstract_address() -> None:
             _kernel.connect_unix("")
 
 
-def test_connect_unix_without_a_descriptor_left() -> None:
+def test_connect_unix_without_a_free_descriptor() -> None:
     def refused() -> bool:
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
         try:

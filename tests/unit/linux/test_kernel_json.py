@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ocipy.linux import _kernel
 
-# Lone surrogates stand for bytes of file names that are not UTF-8; JSON has no form for them.
+# Without lone surrogates: they stand for bytes of file names that are not UTF-8, which JSON cannot represent.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
@@ -67,7 +67,7 @@ def test_the_last_of_equal_names_counts() -> None:
         (b"// no\n[]", 0),
     ],
 )
-def test_what_is_not_json_is_refused_with_its_place(text: bytes, offset: int) -> None:
+def test_invalid_json_is_refused_with_its_place(text: bytes, offset: int) -> None:
     with pytest.raises(ValueError) as caught:
         _kernel.json_loads(text)
     message, place = caught.value.args
@@ -86,7 +86,7 @@ def test_the_standard_library_reads_whatever_we_read(text: bytes) -> None:
 
 
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}"), (b'[{"a":', b"}]")])
-def test_nesting_does_not_take_the_stack(opening: bytes, closing: bytes) -> None:
+def test_nesting_does_not_use_the_stack(opening: bytes, closing: bytes) -> None:
     depth = 1_000_000
     text = opening * depth + b"1" + closing * depth
     assert _kernel.json_dumps(_kernel.json_loads(text)) == text
@@ -103,7 +103,7 @@ def test_a_value_that_contains_itself_is_refused() -> None:
         _kernel.json_dumps([[[[1], inner]]])
 
 
-def test_a_value_that_comes_twice_is_written_twice() -> None:
+def test_a_value_that_occurs_twice_is_written_twice() -> None:
     shared: list[Any] = [[]]
     assert _kernel.json_dumps([shared, [shared, [shared, [[shared]]]]]) == b"[[[]],[[[]],[[[]],[[[[]]]]]]]"
 
@@ -135,7 +135,7 @@ def test_undecodable_file_names_are_written_as_replacement_characters() -> None:
     assert _kernel.json_dumps(b"/a\xff".decode("utf-8", "surrogateescape")) == '"/a\ufffd"'.encode()
 
 
-def test_what_is_not_a_number_is_not_written() -> None:
+def test_nan_is_not_written() -> None:
     with pytest.raises(ValueError, match="cannot represent NaN"):
         _kernel.json_dumps([math.nan])
 

@@ -1,4 +1,4 @@
-"""Processes, signals, seccomp and data of the C extension, without root."""
+"""The C extension's functions for processes, signals, seccomp and data, without root."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PR_GET_TID_ADDRESS = 40
 RT_SIGACTION = {"x86_64": 13, "aarch64": 134}.get(os.uname().machine, 0)
 
 
-def test_the_stub_names_what_there_is() -> None:
+def test_the_stub_names_all_functions() -> None:
     described = {node.name for node in ast.parse(STUB.read_text()).body if isinstance(node, ast.FunctionDef)}
     assert described == {name for name in dir(_kernel) if not name.startswith("__")}
 
@@ -37,7 +37,7 @@ def test_clone3_is_a_fork(pipe: tuple[int, int]) -> None:
     if pid == 0:
         address = ctypes.c_void_p()
         _kernel.prctl(PR_GET_TID_ADDRESS, ctypes.addressof(address))
-        # The thread's id where libc keeps it is the child's, as after a fork.
+        # Where libc keeps the thread's id, there is the child's, as after a fork.
         right = ctypes.c_int.from_address(address.value or 0).value == os.getpid()
         os.write(pipe[1], b"right" if right and pidfd == -1 else b"wrong")
         os._exit(7)
@@ -75,7 +75,7 @@ def test_an_exception_aside_is_raised() -> None:
 
 
 def test_killing_the_child_of_aside_kills_us() -> None:
-    """It has left our interpreter in the middle of something."""
+    """The child has left our interpreter in the middle of something."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -85,7 +85,7 @@ def test_killing_the_child_of_aside_kills_us() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
 
 
-def test_spawn_executes_after_what_is_to_be_done_first(tmp_path: Path, pipe: tuple[int, int]) -> None:
+def test_spawn_prepares_and_then_executes(tmp_path: Path, pipe: tuple[int, int]) -> None:
     def prepare() -> None:
         os.chdir(tmp_path)
         os.dup2(pipe[1], 1)
@@ -107,7 +107,7 @@ def test_a_failed_spawn_leaves_no_child(tmp_path: Path) -> None:
         os.waitpid(-1, os.WNOHANG)
 
 
-def test_clone3_runs_what_was_registered_for_a_fork() -> None:
+def test_clone3_runs_the_fork_handlers() -> None:
     calls: list[str] = []
     os.register_at_fork(
         before=lambda: calls.append("before"),
@@ -124,7 +124,7 @@ def test_clone3_runs_what_was_registered_for_a_fork() -> None:
 
 def test_clone3_says_why_not() -> None:
     with pytest.raises(OSError) as caught:
-        _kernel.clone3(c.CLONE_NEWNS | 0x200, signal.SIGCHLD, -1)  # 0x200: CLONE_FS, which it excludes
+        _kernel.clone3(c.CLONE_NEWNS | 0x200, signal.SIGCHLD, -1)  # 0x200: CLONE_FS, which CLONE_NEWNS excludes
     assert caught.value.errno == errno.EINVAL
     with pytest.raises(OSError) as caught:
         _kernel.clone3(0, signal.SIGCHLD, 1_000_000)
@@ -266,7 +266,7 @@ def test_signals_are_reset() -> None:
 @pytest.mark.skipif(RT_SIGACTION == 0, reason="the number of rt_sigaction is not known for this machine")
 @pytest.mark.parametrize("number", [number for number in range(1, 65) if number not in (9, 19)])
 def test_no_signal_stays_ignored(number: int) -> None:
-    """Including 32 and 33, which libc reserves, and the last: an ignored signal would stay ignored after the exec."""
+    """Not even 32 and 33, which libc reserves, or 64: an ignored signal would stay ignored after the exec."""
 
     def reset() -> bool:
         # SIG_IGN is 1; sa_handler comes first in the kernel's struct sigaction of this machine.

@@ -1,4 +1,4 @@
-"""linux/procfs.py: a file descriptor's link is procfs's, not a mount over it."""
+"""linux/procfs.py: the link of a file descriptor is procfs's own, without a mount on it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ocipy.linux import _kernel, procfs
 def test_a_link_with_a_mount_on_it_is_not_followed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use: Callable[[int, int], object]
 ) -> None:
-    """CVE-2025-52881: it would lead to the container's file. A mount on it has another id."""
+    """CVE-2025-52881: it would lead to a file of the container. A mount on the link has another id."""
     file = tmp_path / "file"
     file.touch(0o644)
     fd = os.open(file, os.O_PATH)

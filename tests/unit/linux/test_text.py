@@ -1,4 +1,4 @@
-"""Untrusted text: lines, words and names in the kernel's sense, everywhere in the package."""
+"""Untrusted text is split into lines and words as the kernel means them, everywhere in the package."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_no_other_character_ends_a_line_or_a_word(odd: str) -> None:
     assert words_of(encode(f"a{odd}b c\n")) == [encode(f"a{odd}b"), b"c"]
 
 
-def test_the_last_line_needs_no_end_and_nothing_has_no_line() -> None:
+def test_the_last_line_needs_no_newline_and_an_empty_text_has_no_lines() -> None:
     assert lines_of("a\n\nb") == ["a", "", "b"]
     assert lines_of("a\n\n") == ["a", ""]
     assert lines_of("") == lines_of("\n")[1:] == []
@@ -38,7 +38,7 @@ def test_bytes_survive_and_can_always_be_shown(data: bytes) -> None:
     assert shown(data).encode() == data.decode(errors="replace").encode()
 
 
-def test_a_value_is_that_of_the_name_and_not_of_text_in_another_line() -> None:
+def test_a_value_belongs_to_its_name_not_to_text_in_another_line() -> None:
     status = b"Name:\tx\x1dShdPnd:\t1\nPid:\t7\nPidfd:\t8\nShdPnd:\t0000000000000100\n"
     assert value_of(status, b"ShdPnd") == b"0000000000000100"
     assert value_of(status, b"Pid") == b"7"
@@ -67,7 +67,7 @@ def _faults(tree: ast.AST) -> Iterator[tuple[int, str]]:
         if name == "splitlines":
             yield call.lineno, "splitlines()"
         elif name in ("split", "rsplit") and (not separator or ast.unparse(separator[0]) == "None"):
-            yield call.lineno, f"{name}() at what Python takes for a blank"
+            yield call.lineno, f"{name}() at all of Python's blanks"
         elif name == "decode" and isinstance(call.func, ast.Attribute) and not _lenient(call, 1):
             yield call.lineno, "a strict decode()"
         elif name == "str" and len(call.args) + len(call.keywords) > 1 and not _lenient(call, 2):
@@ -81,11 +81,11 @@ def _faults(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield call.lineno, "a strict read_text()"
 
 
-# These read only our files: the package's schemas, and the sources of the man pages.
+# These read only our own files: the package's schemas, and the sources of the man pages.
 OWN = ("config/schema.py", "pages/")
 
 
-def test_text_is_taken_apart_in_one_place_only() -> None:
+def test_text_is_split_and_decoded_in_one_place_only() -> None:
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         name = str(path.relative_to(PACKAGE))

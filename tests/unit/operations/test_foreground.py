@@ -180,7 +180,7 @@ def test_much_input_to_a_process_that_does_not_read() -> None:
 )
 @pytest.mark.parametrize("given", [b"", b"a line\n", b"a line\nno newline", b"x\n" * 60_000])
 def test_the_process_sees_end_of_file_without_a_terminal(script: str, said: bytes, given: bytes) -> None:
-    """cron and CI have no terminal, and a reader of the container's would wait for ever (script(1) does the same)."""
+    """cron and CI have no terminal, and a reader of the container's would wait forever (script(1) does the same)."""
     result = run(script, "terminal", input=given)
     assert result.returncode == 0
     assert result.stdout.rstrip().endswith(said.lower())

@@ -145,7 +145,7 @@ def test_podmans_zero_pids_means_unlimited() -> None:
     assert vars(planned(config).host[-1])["value"] == "0"
     config["annotations"] = {"io.container.manager": "libpod"}
     assert actions(planned(config))[-1] == "cgroup_devices"
-    assert config["linux"]["resources"] == {"pids": {"limit": 0}}, "the config is nobody's to change"
+    assert config["linux"]["resources"] == {"pids": {"limit": 0}}, "the config must not change"
     config["linux"]["resources"]["pids"]["limit"] = 7
     assert vars(planned(config).host[-1])["value"] == "7"
 

@@ -1,4 +1,4 @@
-"""The requests to systemd, and the handling of its answers, with a fake systemd."""
+"""The requests to systemd, and how its replies are handled, with a fake systemd."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 def ask(systemd: FakeSystemd, work: Callable[..., T], *arguments: Any) -> T:
-    """The result of a function of units.py for the unit."""
+    """Call a function of units.py for the unit, and return its result."""
     connection = bus.connect([systemd.address])
     try:
         return work(connection, UNIT, *arguments)
@@ -45,7 +45,7 @@ def ask(systemd: FakeSystemd, work: Callable[..., T], *arguments: Any) -> T:
 
 
 def start(systemd: FakeSystemd, *properties: Any) -> bool:
-    """Whether it has been made, and systemd has settled."""
+    """Make the unit. Returns whether systemd has made it and has settled."""
 
     def work(connection: bus.Connection, unit: str) -> bool:
         settled = units.start(connection, unit, properties, 4711)
@@ -69,7 +69,7 @@ def hang_up(arguments: Any) -> Any:
     raise HangUp
 
 
-def test_where_the_managers_own_cgroup_is(systemd: FakeSystemd) -> None:
+def test_the_managers_own_cgroup(systemd: FakeSystemd) -> None:
     systemd.properties["ControlGroup"] = ("s", "/user.slice/user-1000.slice/user@1000.service")
     assert ask(systemd, root_of) == "/user.slice/user-1000.slice/user@1000.service"
 
@@ -182,7 +182,7 @@ def test_a_job_that_does_not_end(systemd: FakeSystemd, monkeypatch: pytest.Monke
         start(systemd)
 
 
-def test_a_failed_unit_of_that_name_makes_place(systemd: FakeSystemd) -> None:
+def test_a_failed_unit_of_that_name_is_replaced(systemd: FakeSystemd) -> None:
     made: list[Any] = []
 
     def only_the_second_time(arguments: Any) -> Any:
@@ -198,7 +198,7 @@ def test_a_failed_unit_of_that_name_makes_place(systemd: FakeSystemd) -> None:
     ]  # fmt: skip
 
 
-def test_a_unit_of_that_name_that_lives(systemd: FakeSystemd) -> None:
+def test_an_active_unit_of_that_name(systemd: FakeSystemd) -> None:
     systemd.answers["StartTransientUnit"] = refuse(SERVICE + ".UnitExists")
     systemd.answers["ResetFailedUnit"] = refuse(SERVICE + ".NoSuchUnit")
     assert not start(systemd)
@@ -211,7 +211,7 @@ def test_a_property_that_it_does_not_know(systemd: FakeSystemd) -> None:
         start(systemd)
 
 
-def test_properties_of_a_unit_that_runs(systemd: FakeSystemd) -> None:
+def test_properties_of_an_active_unit(systemd: FakeSystemd) -> None:
     ask(systemd, units.set_properties, [("TasksMax", "t", 5, 0), ("New", "b", True, 999)])
     assert systemd.method("SetUnitProperties") == [(UNIT, True, [("TasksMax", ("t", 5))])]
     assert systemd.calls[-1][0] == "Ping", "until it has written them"

@@ -1,4 +1,4 @@
-"""D-Bus messages, compared with those of another implementation, jeepney."""
+"""D-Bus messages, compared with those of another implementation: jeepney."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_answers() -> None:
 
 
 @pytest.mark.parametrize("signature", ["d", "h", "ad", "z", "(d)"])
-def test_what_is_not_for_systemd(signature: str) -> None:
+def test_types_that_systemd_does_not_use(signature: str) -> None:
     value: Any = [1] if signature[0] in "a(" else 1
     with pytest.raises(ValueError, match="the type"):
         dbus.call(1, TARGET, "Do", signature, (value,))
@@ -131,7 +131,7 @@ def test_what_is_not_for_systemd(signature: str) -> None:
 @given(st.binary(max_size=200))
 @example(b"\x08\x01t\x00\x00\x00\x00\x00\x00")  # a signature that is a number
 @settings(max_examples=500, deadline=None)
-def test_nonsense_is_a_value_error_or_nothing(data: bytes) -> None:
+def test_nonsense_raises_only_value_error(data: bytes) -> None:
     begin = b"l\2\0\1" + len(data).to_bytes(4, "little") + b"\1\0\0\0"
     for whole in (data, begin + len(data).to_bytes(4, "little") + data + bytes(300), begin + bytes(4) + data):
         try:

@@ -1,4 +1,4 @@
-"""GVariant's text form, as annotations have it."""
+"""GVariant's text form, as used in annotations."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def test_invalid_values(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["[" * 5000 + "]" * 5000, "(" * 5000, "uint32 " * 5000 + "1", "@u " * 5000 + "1"])
-def test_a_value_nested_deeper_than_d_bus_knows(text: str) -> None:
+def test_a_value_nested_deeper_than_d_bus_allows(text: str) -> None:
     with pytest.raises(ValueError, match="nested more than 64 levels deep"):
         parse(text)
 
 
-def test_a_signature_as_its_types() -> None:
+def test_a_signature_is_split_into_its_types() -> None:
     assert split("sa(ss)u") == ["s", "a(ss)", "u"]
     assert split("aas(s(ti))") == ["aas", "(s(ti))"]
     assert split("") == []

@@ -62,12 +62,12 @@ def test_both_modes(resources: Any, v2: dict[str, Any], v1: dict[str, Any]) -> N
         (150_001, 50_000, 3_010_000, 150_500),
     ],
 )
-def test_a_quota_is_rounded_up_and_written_so(quota: int, period: int, per_second: int, kept: int) -> None:
+def test_a_quota_is_rounded_up_and_written_rounded(quota: int, period: int, per_second: int, kept: int) -> None:
     resources: Any = {"cpu": {"quota": quota, "period": period}}
     assert properties(resources)["CPUQuotaPerSecUSec"] == per_second
     assert properties(resources).get("CPUQuotaPeriodUSec", 0) == period
     assert rounded(resources) == {"cpu": {"quota": kept, "period": period}}
-    assert resources["cpu"]["quota"] == quota, "the config is nobody's to change"
+    assert resources["cpu"]["quota"] == quota, "the config must not change"
     assert rounded(rounded(resources)) == rounded(resources)
 
 
