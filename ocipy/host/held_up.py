@@ -12,19 +12,41 @@ from ocipy.errors import Error
 from ocipy.linux import _kernel
 from ocipy.linux.constants import SIGCONT, WNOHANG
 from ocipy.linux.files import read_file
+from ocipy.linux.text import words_of
 
 # How many glances in a row may find it stopped: 5 s in all (report.GLANCE_MS). A debugger stops it only briefly.
 MAX_STOPPED = 50
 
 
-def glance(name: str, pid: int, pidfd: int, stopped: int) -> int:
+def glance(name: str, pid: int, pidfd: int, stopped: int, *, is_stage: bool = False) -> int:
     """Look at a process that has been silent for a while, and continue it if it is stopped (signal(7)).
 
-    stopped: what the last glance returned, 0 at first. name: what errors call it. Raises Error after too many glances
-    that find it stopped.
+    stopped: what the last glance returned, 0 at first. name: what errors call it. is_stage: it may have forked a child
+    of ours that could not tell us its pid yet, because it is stopped. Raises Error after too many glances that find a
+    process stopped.
     """
-    if pid <= 0 or not _is_stopped(pid):
+    if pid <= 0:
         return 0
+    if is_stage:
+        successor = next((child for child in _children() if child != pid and _is_stopped(child)), 0)
+        if successor:
+            pidfd = _kernel.pidfd_open(successor, 0)
+            try:
+                return _continue(name, pidfd, stopped)
+            finally:
+                posix.close(pidfd)
+    return _continue(name, pidfd, stopped) if _is_stopped(pid) else 0
+
+
+def _children() -> list[int]:
+    """Our own children (proc_pid_task(5)); none if the kernel does not list them, or procfs is not ours."""
+    try:
+        return [int(word) for word in words_of(read_file("/proc/thread-self/children"))]
+    except (OSError, ValueError):
+        return []
+
+
+def _continue(name: str, pidfd: int, stopped: int) -> int:
     if stopped >= MAX_STOPPED:
         raise Error(
             f"{name} is stopped again each time it is continued",

@@ -62,8 +62,8 @@ def give_procfs(run: HostRun, step: GiveProcfs) -> None:
         if not step.whole:
             raise
         fd = posix.open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC)
+    run.procfs_mounts.append(fd)
     channel_of(run).send("procfs", fd=fd)
-    posix.close(fd)
 
 
 @carries_out(Adopt)
@@ -133,7 +133,7 @@ def wait_for(run: HostRun, barrier: str) -> dict[str, object]:
         if not ready:
             from ocipy.host.held_up import glance
 
-            stopped = glance(run.name, run.pid, run.pidfd, stopped)
+            stopped = glance(run.name, run.pid, run.pidfd, stopped, is_stage=run.stage > 0)
             continue
         # Only if no message is waiting: after its last one init goes on alone, and in exec may already run the command.
         if channel.fd not in ready:

@@ -17,9 +17,9 @@ from ocipy.init.fifo import leave_runtime
 from ocipy.init.lane import become_init, close_others, report, seal_imports
 from ocipy.init.namespaces import join, leave_groups
 from ocipy.init.stage import take_root_ids, wait_for_host
+from ocipy.init.successor import continue_in_child
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
-    CLONE_PARENT,
     O_CLOEXEC,
     O_DIRECTORY,
     O_PATH,
@@ -76,11 +76,9 @@ def run_joining(plan: Plan, init: Init, kinds: Sequence[str], chroot: bool, drop
             take_root_ids()
         # Again: the kernel resets this if the join, or new ids, changed the capabilities (prctl(2)).
         _kernel.prctl(PR_SET_DUMPABLE, 0)
-        child = _fork(container) if "pid" in kinds else 0
-        if child:
-            init.channel.send("pid", {"pid": child})
-            posix._exit(0)
-        if "pid" not in kinds:
+        if "pid" in kinds:
+            _fork(init, container)
+        else:
             init.channel.send("pid", {"pid": 0})
         posix.close(container)
     except BaseException as error:
@@ -130,10 +128,10 @@ def _open(kind: str, pid: int) -> int:
             raise _not_running() from None
 
 
-def _fork(container: int) -> int:
-    """Return the pid of the child, which becomes the runtime's child; 0 in the child."""
+def _fork(init: Init, container: int) -> None:
+    """Go on in a child, which enters the pid namespace. Raises Error."""
     try:
-        return _kernel.clone3(CLONE_PARENT, 0, -1)[0]
+        continue_in_child(init)
     except OSError as error:
         hint = ""
         if error.errno == errno.ENOMEM and _kernel.poll([(container, POLLIN)], CONTAINER_END_PATIENCE_MS):

@@ -14,10 +14,10 @@ from ocipy.errors import Error, reported_as
 from ocipy.init.context import carries_out
 from ocipy.init.mounts import HARMLESS, cannot_mount, finish, make_filesystem, open_target
 from ocipy.init.process import close_all_but
+from ocipy.init.successor import continue_in_child
 from ocipy.linux import _kernel, channel
 from ocipy.linux.constants import (
     CLONE_NEWPID,
-    CLONE_PARENT,
     CLONE_PIDFD,
     POLLIN,
     PR_SET_PDEATHSIG,
@@ -47,11 +47,7 @@ def enter_pid_namespace(init: Init, step: EnterPidNamespace) -> None:
     namespace = init.fds.namespaces.pop("pid")
     _join(namespace)
     posix.close(namespace)
-    # CLONE_PARENT makes it a child of the runtime, which waits for it and reaps it.
-    pid, _ = _kernel.clone3(CLONE_PARENT, 0, -1)
-    if pid != 0:
-        init.channel.send("pid", {"pid": pid})
-        posix._exit(0)
+    continue_in_child(init)
     _kernel.prctl(PR_SET_PDEATHSIG, SIGKILL)  # children do not inherit it
     posix.setsid()
     if step.terminal:

@@ -8,8 +8,9 @@ import posix
 from ocipy.errors import Error
 from ocipy.init.lane import become_init, close_others, report, seal_imports
 from ocipy.init.namespaces import join, leave_groups, not_made
+from ocipy.init.successor import continue_in_child
 from ocipy.linux import _kernel
-from ocipy.linux.constants import CLONE_PARENT, PR_SET_DUMPABLE
+from ocipy.linux.constants import PR_SET_DUMPABLE
 from ocipy.plan.namespaces import flags_of
 
 TYPE_CHECKING = False
@@ -68,11 +69,7 @@ def run_stage(
         if watched:
             _close_procfs(init)
         if forks:
-            # CLONE_PARENT makes the init process a child of the runtime, which waits for it and reaps it.
-            pid, _ = _kernel.clone3(CLONE_PARENT, 0, -1)
-            if pid != 0:
-                init.channel.send("pid", {"pid": pid})
-                posix._exit(0)
+            continue_in_child(init)
         else:
             init.channel.send("pid", {"pid": 0})
     except BaseException as error:

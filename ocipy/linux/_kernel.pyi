@@ -41,6 +41,14 @@ def flock(fd: int, operation: int) -> None: ...
 def clone3(flags: int, exit_signal: int, cgroup_fd: int) -> tuple[int, int]:
     """(pid, pidfd), or (0, -1) in the child, after PyOS_AfterFork_Child. cgroup_fd: where the child starts, or -1."""
 
+def clone_successor() -> int:
+    """The pid, in our own pid namespace, of a child that goes on in our place: only the child returns.
+
+    It uses our memory and is a child of our parent (CLONE_VM, CLONE_PARENT). We are suspended until it executes a
+    program or exits (CLONE_VFORK), then we exit. OSError in us: EINVAL if it would enter a time namespace; ENOSYS on a
+    processor without an implementation.
+    """
+
 def aside(work: Callable[[], Result]) -> Result:
     """Call a function in a child that shares our memory, but has its own descriptors, directories and namespaces.
     Returns what it returns, or raises what it raises. We are suspended meanwhile, and only SIGKILL ends that, so the

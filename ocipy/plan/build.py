@@ -98,8 +98,10 @@ def _make_init(planner: Planner) -> None:
     """The clone, and what the host does to the new process before that may do anything."""
     config, host = planner.config, planner.host
     staged = namespaces.needs_stages(config)
+    at_once = namespaces.mounts_at_once(config, host)
     namespaces.plan_clone(planner)
-    planner.add(SaveState())
+    if not at_once:
+        planner.add(SaveState())
     if staged:
         cgroup.plan_cgroup_join(planner)
         namespaces.plan_stage(planner)
@@ -116,7 +118,6 @@ def _make_init(planner: Planner) -> None:
 
         intel_rdt.plan_join(planner)
     process.plan_oom_score(planner)
-    at_once = namespaces.mounts_at_once(config, host)
     if not at_once:
         planner.add(TellInit(barrier="begin"))
         planner.add(WaitForHost(barrier="begin"))
@@ -146,6 +147,9 @@ def _make_root(planner: Planner) -> None:
     confined = mounts.first_of_cgroup(planner)
     mounts.plan_mounts(planner, start=private, end=confined)
     cgroup.plan_cgroup_meanwhile(planner, devices=not rules_later)
+    if at_once:
+        # Last, since init does not wait for it. If create is killed before, init dies with it.
+        planner.add(SaveState())
     namespaces.plan_unshare_cgroup(planner)
     mounts.plan_mounts(planner, start=confined)
     devices.plan_devices(planner)

@@ -21,6 +21,8 @@ from ocipy.plan.process import ResetAffinity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ocipy.cgroups.devices import Rule
     from ocipy.cgroups.writes import Writes
     from ocipy.config.types import Config, Resources
@@ -254,20 +256,29 @@ def _plan_unit(planner: Planner, rules: tuple[Rule, ...] | None) -> None:
 
 
 def plan_cgroup_meanwhile(planner: Planner, *, devices: bool) -> None:
-    """What the host does while init mounts. Init waits for it before it makes a cgroup namespace or a device, since on
-    v1 the device rules allow nothing for a moment.
+    """What the host does while init mounts, and perhaps has to wait for before it makes a cgroup namespace or a device.
 
     devices: set the device rules.
     """
     before = len(planner.plan.host)
     plan_cgroup_cpuset(planner)
     plan_cgroup_contents(planner, devices=devices, for_init=True)
-    if len(planner.plan.host) == before:
+    if not _init_waits_for(planner, planner.plan.host[before:]):
         return
     planner.add(TellInit(barrier="confined"))
     planner.add(WaitForHost(barrier="confined"))
     if _joined_late(planner.host, planner.options):
         planner.add(CgroupEnter(CGROUP, skip=""))
+
+
+def _init_waits_for(planner: Planner, steps: Sequence[HostStep]) -> bool:
+    """On v1 the device rules allow nothing for a moment. On v2 they take effect at once, and always permit the devices
+    that every container has; others are made under the rules, so that it does not depend on the moment whether they
+    can be made."""
+    default_devices = not (planner.config.get("linux") or {}).get("devices")
+    if planner.host.cgroup_mode == "v2" and default_devices:
+        return any(not isinstance(step, CgroupDevices) for step in steps)
+    return bool(steps)
 
 
 def plan_cgroup_cpuset(planner: Planner) -> None:

@@ -107,15 +107,23 @@ def abstract_sockets(text: str) -> set[str]:
 def assert_nothing_loaded(trace: str, entering: Container[str]) -> None:
     """Assert, in a trace of strace -f, that no process opens a SUSPICIOUS path between `entering` and its exec."""
     inside: set[str] = set()
+    seen: set[str] = set()
+    succeeded = False
     checked = 0
     for line in lines(trace):
         match = OPENS.match(line)
         if match is None:
             continue
         pid, call, rest = match.groups()
+        if succeeded and pid not in seen:
+            inside.add(pid)
+            succeeded = False
+        seen.add(pid)
         if call in entering and "= 0" in rest:
             inside.add(pid)
         elif call in ("clone", "clone3") and pid in inside:
+            # Where a child continues in the place of its parent, the parent's call does not return.
+            succeeded = "unfinished" in rest
             inside.add(rest.rpartition("= ")[2].strip())
         elif call in ("execve", "execveat"):
             inside.discard(pid)

@@ -46,6 +46,69 @@ static PyObject *kernel_clone3(PyObject *self, PyObject *args) {
     return Py_BuildValue("(li)", pid, pidfd);
 }
 
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+/* clone3(2) with CLONE_VM on the same stack. Returns 0 in the child, or -errno. The parent may not return: the child is
+ * using its stack. So it exits, once the child has left their memory, without touching the stack. */
+static inline __attribute__((always_inline)) long clone_and_exit(const struct clone_args *how) {
+    long result;
+    __asm__ volatile("syscall\n\t"
+                     "test %%rax, %%rax\n\t"
+                     "jle 0f\n\t"
+                     "mov %[exit], %%eax\n\t"
+                     "xor %%edi, %%edi\n\t"
+                     "syscall\n\t"
+                     "hlt\n"
+                     "0:"
+                     : "=a"(result)
+                     : "a"(SYS_clone3), "D"(how), "S"(sizeof(*how)), [exit] "i"(SYS_exit_group)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+#elif defined(__aarch64__) && !defined(__SANITIZE_ADDRESS__)
+static inline __attribute__((always_inline)) long clone_and_exit(const struct clone_args *how) {
+    register long x8 __asm__("x8") = SYS_clone3;
+    register long x0 __asm__("x0") = (long)how;
+    register long x1 __asm__("x1") = sizeof(*how);
+    __asm__ volatile("svc 0\n\t"
+                     "cmp x0, 0\n\t"
+                     "b.le 0f\n\t"
+                     "mov x8, %[exit]\n\t"
+                     "mov x0, 0\n\t"
+                     "svc 0\n\t"
+                     "brk 0\n"
+                     "0:"
+                     : "+r"(x0), "+r"(x8)
+                     : "r"(x1), [exit] "i"(SYS_exit_group)
+                     : "cc", "memory");
+    return x0;
+}
+#else
+static inline long clone_and_exit(const struct clone_args *how) {
+    return how ? -ENOSYS : 0;
+}
+#endif
+
+static PyObject *kernel_clone_successor(PyObject *self, PyObject *unused) {
+    static int none;
+    volatile pid_t pid = 0;
+    unsigned long long tid_address = libc_tid_address();
+    struct clone_args how = {.flags = CLONE_VM | CLONE_VFORK | CLONE_PARENT | CLONE_PARENT_SETTID,
+                             .parent_tid = (uintptr_t)&pid,
+                             .child_tid = tid_address};
+    if (tid_address) {
+        how.flags |= CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
+        /* Our exit would clear the word, which is the child's from now on. */
+        syscall(SYS_set_tid_address, &none);
+    }
+    long result = clone_and_exit(&how);
+    if (result == 0)
+        return PyLong_FromLong(pid);
+    if (tid_address)
+        syscall(SYS_set_tid_address, (uintptr_t)tid_address);
+    errno = (int)-result;
+    return PyErr_SetFromErrno(PyExc_OSError);
+}
+
 static PyObject *kernel_unshare(PyObject *self, PyObject *args) {
     unsigned long flags;
     if (!PyArg_ParseTuple(args, "k", &flags))
@@ -208,6 +271,7 @@ static PyObject *kernel_spawn(PyObject *self, PyObject *args) {
 PyMethodDef process_methods[] = {
     {"aside", kernel_aside, METH_O, NULL},
     {"clone3", kernel_clone3, METH_VARARGS, NULL},
+    {"clone_successor", kernel_clone_successor, METH_NOARGS, NULL},
     {"execve_limited", kernel_execve_limited, METH_VARARGS, NULL},
     {"unshare", kernel_unshare, METH_VARARGS, NULL},
     {"spawn", kernel_spawn, METH_VARARGS, NULL},

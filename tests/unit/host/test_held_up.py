@@ -84,3 +84,15 @@ def test_a_process_that_has_ended_or_does_not_exist_yet_is_left_alone(child: Cal
     _wait_for(pid, "Z")
     assert held_up.glance("it", pid, pidfd, 2) == 0
     assert held_up.glance("it", 0, -1, 0) == 0
+
+
+def test_a_child_that_a_stage_has_forked_is_continued_although_its_pid_is_not_known_yet(
+    child: Callable[..., tuple[int, int]],
+) -> None:
+    stage, pidfd = child(signal.pause)
+    successor, _ = child(_stop_once)
+    _wait_for(successor, "T")
+    assert held_up.glance("it", stage, pidfd, 3) == 0
+    assert held_up.glance("it", stage, pidfd, 3, is_stage=True) == 4
+    _wait_for(successor, "S")
+    assert held_up.glance("it", stage, pidfd, 4, is_stage=True) == 0

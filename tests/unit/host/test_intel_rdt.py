@@ -73,7 +73,7 @@ def test_the_process_is_in_its_class_before_it_may_go_on() -> None:
     plan = planned({})
     actions = [step.title for step in plan.host]
     assert actions.index("rdt_group web") < actions.index("clone")
-    assert actions.index("clone") < actions.index("rdt_join") < actions.index("tell confined")
+    assert actions.index("clone") < actions.index("rdt_join") < actions.index("tell begin")
 
 
 def test_a_container_cannot_be_named_as_a_part_of_the_filesystem() -> None:

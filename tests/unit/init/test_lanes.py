@@ -188,13 +188,13 @@ def test_the_stage_gives_no_procfs_and_no_namespace_to_a_child_that_others_may_l
 ) -> None:
     """Nor the procfs with the host's kernel parameters."""
 
-    def fork(*_arguments: int) -> None:
+    def fork() -> None:
         raise Error(str([left.procfs, left.sysctl, left.namespaces, left.fifo >= 0]))
 
     left = Descriptors()
     monkeypatch.setattr(stage, "join", nothing)
     monkeypatch.setattr(stage, "wait_for_host", nothing)
-    monkeypatch.setattr(_kernel, "clone3", fork)
+    monkeypatch.setattr(_kernel, "clone_successor", fork)
 
     def child(init: Init) -> None:
         nonlocal left

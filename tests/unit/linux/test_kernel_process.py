@@ -327,3 +327,83 @@ def test_new_descriptors_are_close_on_exec() -> None:
     assert fcntl.fcntl(fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
     assert stat.S_IFMT(os.fstat(fd).st_mode) in (0, stat.S_IFREG)
     os.close(fd)
+
+
+@pytest.fixture
+def successors() -> None:
+    """Skips where there is no implementation, as in the build with sanitizers."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _kernel.clone_successor()
+            os.kill(os.getpid(), signal.SIGKILL)
+        except OSError as error:
+            os._exit(error.errno or 0)
+    if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == errno.ENOSYS:
+        pytest.skip("this build has no clone_successor: init/successor.py forks")
+    os.wait()
+
+
+@pytest.mark.usefixtures("successors")
+def test_a_successor_continues_in_the_place_and_in_the_memory_of_its_parent(pipe: tuple[int, int]) -> None:
+    """Only the child returns, as a child of ours, knowing its pid. The parent exits as soon as the child does."""
+    reading, writing = pipe
+    parent = os.fork()
+    if parent == 0:
+        try:
+            before = os.getpid()
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+            pid = _kernel.clone_successor()
+            os.write(writing, f"{before} {pid} {os.getpid()} {os.getppid()}\n".encode())
+            signal.sigwait([signal.SIGTERM])
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading, closefd=False) as file:
+        before, pid, own, over = map(int, file.readline().split())
+    assert (before, pid, over) == (parent, own, os.getpid())
+    assert pid != parent
+    assert os.waitpid(parent, os.WNOHANG) == (0, 0), "it is suspended"
+    os.kill(pid, signal.SIGKILL)
+    assert os.waitpid(pid, 0) == (pid, signal.SIGKILL)
+    assert os.waitpid(parent, 0) == (parent, 0)
+
+
+@pytest.mark.usefixtures("successors")
+def test_a_parent_that_is_killed_leaves_its_successor_alone(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    parent = os.fork()
+    if parent == 0:
+        try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+            pid = _kernel.clone_successor()
+            os.write(writing, f"{pid}\n".encode())
+            signal.sigwait([signal.SIGTERM])
+            os.write(writing, f"{sum(range(1000))}\n".encode())
+        finally:
+            os._exit(7)
+    os.close(writing)
+    with open(reading, closefd=False) as file:
+        pid = int(file.readline())
+        os.kill(parent, signal.SIGKILL)
+        assert os.waitpid(parent, 0) == (parent, signal.SIGKILL)
+        os.kill(pid, signal.SIGTERM)
+        assert file.readline() == "499500\n"
+    assert os.waitpid(pid, 0) == (pid, 7 << 8)
+
+
+@pytest.mark.usefixtures("successors")
+def test_a_successor_cannot_enter_a_new_time_namespace() -> None:
+    """Then the caller remains what it was (init/successor.py forks instead)."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            _kernel.unshare(c.CLONE_NEWUSER | c.CLONE_NEWTIME)
+            try:
+                _kernel.clone_successor()
+            except OSError as error:
+                status = 0 if error.errno == errno.EINVAL else 2
+        finally:
+            os._exit(status)
+    assert os.waitpid(pid, 0) == (pid, 0)

@@ -80,7 +80,8 @@ def test_every_barrier_has_two_sides_in_the_same_order(host: Host, path: Path) -
         for lane in (plan.host, plan.init)
     ]
     # Before these a stage waits; of "waiting" wait_for_start tells.
-    first = next(number for number, entry in enumerate(lanes[0]) if entry in (("tell", "begin"), ("tell", "confined")))
+    starts = (("tell", "begin"), ("tell", "confined"))
+    first = next((number for number, entry in enumerate(lanes[0]) if entry in starts), 0)
     assert lanes[0][first:] == [(other[action], barrier) for action, barrier in lanes[1]] + [("wait", "waiting")]
 
 
@@ -103,21 +104,30 @@ def test_the_cgroup_is_joined_before_it_is_shown_and_confined_before_devices_and
 
 @HOSTS
 def test_init_waits_after_its_mounts_only_for_what_there_is_to_do(host: Host) -> None:
+    confined = ["confined"] if host.cgroup_mode == "v1" else []
     document = config()
-    assert barriers(build(document, host, OPTIONS)) == ["confined", "ready", "limited", "waiting"]
+    assert barriers(build(document, host, OPTIONS)) == [*confined, "ready", "limited", "waiting"]
     document["process"]["terminal"] = False
-    assert barriers(build(document, host, OPTIONS)) == ["confined", "waiting"]
+    assert barriers(build(document, host, OPTIONS)) == [*confined, "waiting"]
     with_limit = config(resources={"pids": {"limit": 9}})
-    assert barriers(build(with_limit, host, OPTIONS))[1:3] == ["mounted", "go"]
+    assert barriers(build(with_limit, host, OPTIONS))[: len(confined) + 2] == [*confined, "mounted", "go"]
     with_hook = config() | {"hooks": {"createContainer": [{"path": "/bin/h"}]}}
-    assert barriers(build(with_hook, host, OPTIONS))[1:3] == ["mounted", "go"]
+    assert barriers(build(with_hook, host, OPTIONS))[: len(confined) + 2] == [*confined, "mounted", "go"]
+
+
+@HOSTS
+def test_a_device_of_the_config_is_made_under_the_device_rules(host: Host) -> None:
+    document = config(devices=[{"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229}])
+    plan = build(document, host, OPTIONS)
+    assert index(plan.host, "cgroup_devices") < index(plan.host, "tell", "confined")
+    assert index(plan.init, "wait", "confined") < index(plan.init, "device")
 
 
 @HOSTS
 def test_the_host_makes_the_network_namespace_while_init_makes_the_mounts_that_do_not_show_it(host: Host) -> None:
     plan = build(config(), host, OPTIONS)
     assert "network" not in vars(plan.host[index(plan.host, "clone")])["kinds"]
-    assert index(plan.host, "save_state") < index(plan.host, "make_network") < index(plan.host, "tell", "confined")
+    assert index(plan.host, "make_network") < index(plan.host, "cgroup_devices") < index(plan.host, "save_state")
     entered = index(plan.init, "enter_network")
     sysfs = next(number for number, step in enumerate(plan.init) if step.title == "mount /sys")
     assert index(plan.init, "mount") < entered < index(plan.init, "loopback") < sysfs
@@ -133,7 +143,7 @@ def test_the_host_makes_the_network_namespace_while_init_makes_the_mounts_that_d
         ("remount", {"options": ["remount", "ro"]}),
     ],
 )
-def test_nothing_of_the_host_is_mounted_before_the_state_is_saved_and_the_network_entered(
+def test_nothing_of_the_host_is_mounted_before_the_network_is_entered(
     host: Host, network: bool, action: str, mount: dict[str, Any]
 ) -> None:
     document = config()
@@ -143,12 +153,17 @@ def test_nothing_of_the_host_is_mounted_before_the_state_is_saved_and_the_networ
         namespaces[:] = [entry for entry in namespaces if entry["type"] != "network"]
     plan = build(document, host, OPTIONS)
     waits = index(plan.init, "enter_network") if network else index(plan.init, "wait", "begin")
-    told = index(plan.host, "make_network") if network else index(plan.host, "tell", "begin")
     first = next(step for step in plan.init if step.pointer.startswith("/mounts"))
     assert first.action == action
     assert waits < plan.init.index(first)
     assert index(plan.init, "undumpable") < waits
-    assert index(plan.host, "save_state") < told
+
+
+@HOSTS
+def test_the_state_is_saved_before_any_hook_runs_and_before_the_limits_are_set(host: Host) -> None:
+    document = config(resources={"pids": {"limit": 9}}) | {"hooks": {"prestart": [{"path": "/bin/h"}]}}
+    steps = build(document, host, OPTIONS).host
+    assert index(steps, "clone") < index(steps, "save_state") < index(steps, "wait", "mounted") < index(steps, "hook")
 
 
 @pytest.mark.parametrize("kind", ["mount", "user", "network", "shared", "nested"])

@@ -54,7 +54,7 @@ def refused(document: Any, pointer: str, host: Host = V2) -> Error:
 def test_the_order_on_v2() -> None:
     plan = planned(config(resources={"pids": {"limit": 5}}))
     assert about_cgroups(plan) == [
-        "systemd_unit", "clone", "save_state", "systemd_scope", "cgroup_devices", "systemd_properties", "cgroup_write",
+        "systemd_unit", "clone", "systemd_scope", "cgroup_devices", "save_state", "systemd_properties", "cgroup_write",
     ]  # fmt: skip
     assert vars(step(plan, "clone")) == {"kinds": ("pid", "mount"), "into_cgroup": False}
     assert "unshare_cgroup" in [step.action for step in plan.init], "its root is the cgroup of that moment"
@@ -70,7 +70,7 @@ def test_the_unit_is_made_while_init_mounts() -> None:
     host = [vars(step).get("barrier", step.action) for step in plan.host]
     init = [vars(step).get("barrier", step.action) for step in plan.init]
     assert (
-        host.index("save_state") < host.index("systemd_scope") < host.index("cgroup_devices") < host.index("confined")
+        host.index("systemd_scope") < host.index("cgroup_devices") < host.index("confined") < host.index("save_state")
     )
     assert init.index("mount") < init.index("confined") < init.index("unshare_cgroup") < init.index("mount_cgroup2")
     assert init.index("confined") < init.index("device"), "what is made before the rules are there is under none"
@@ -84,7 +84,7 @@ def test_a_users_unit_is_made_before_init_changes_its_ids() -> None:
 def test_the_order_on_v1() -> None:
     plan = planned(config(resources={"cpu": {"cpus": "0"}}), V1)
     assert about_cgroups(plan) == [
-        "systemd_unit", "clone", "save_state", "systemd_scope", "cgroup_write", "systemd_join", "cgroup_devices",
+        "systemd_unit", "clone", "systemd_scope", "cgroup_write", "systemd_join", "cgroup_devices", "save_state",
         "systemd_properties",
     ]  # fmt: skip
     assert "cgroup_enter" not in [step.action for step in plan.init]

@@ -1,0 +1,40 @@
+"""The fork into a joined pid namespace, or into a new time namespace: these only take effect for children (setns(2)).
+
+The child goes on in the memory of its parent, which is suspended until the runtime kills it: a fork would copy the page
+tables of Python, and both processes each page that they write to. Whoever may write to the child's memory, a container
+process with CAP_SYS_PTRACE over the runtime's user namespace, controls a process with all our capabilities anyway; so
+it gains nothing from writing to the parent's.
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ocipy.linux import _kernel
+from ocipy.linux.constants import CLONE_PARENT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.init.context import Init
+
+# A time namespace applies to memory, so it cannot be entered together with someone else's (clone(2)).
+NOT_SHARED = (errno.EINVAL, errno.ENOSYS)
+
+
+def continue_in_child(init: Init) -> None:
+    """Fork a child of the runtime, which waits for it and reaps it, and tell the runtime its pid.
+
+    Returns only in the child. Raises OSError.
+    """
+    try:
+        pid = _kernel.clone_successor()
+    except OSError as error:
+        if error.errno not in NOT_SHARED:
+            raise
+        pid, _ = _kernel.clone3(CLONE_PARENT, 0, -1)
+        if pid == 0:
+            return
+        init.channel.send("pid", {"pid": pid})
+        posix._exit(0)
+    init.channel.send("pid", {"pid": pid})
