@@ -16,7 +16,7 @@ from ocipy.linux.text import stat_fields
 GLANCE_MS = 100
 # In bytes: more than the longest error (errors.LONGEST_TEXT).
 MAX_MESSAGE = 65536
-PF_EXITING = 0x4  # a flag in /proc/PID/stat: include/linux/sched.h, which is not for programs
+PF_EXITING = 0x4  # a flag in /proc/PID/stat, from a header of the kernel that is not for programs
 
 
 def read_to_end(report: int, name: str, pid: int, pidfd: int, interrupts: int) -> bytes:
