@@ -46,48 +46,6 @@ static PyObject *kernel_clone3(PyObject *self, PyObject *args) {
     return Py_BuildValue("(li)", pid, pidfd);
 }
 
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
-/* clone3(2) with CLONE_VM on the same stack. Returns 0 in the child, or -errno. The parent may not return: the child is
- * using its stack. So it exits, once the child has left their memory, without touching the stack. */
-static inline __attribute__((always_inline)) long clone_and_exit(const struct clone_args *how) {
-    long result;
-    __asm__ volatile("syscall\n\t"
-                     "test %%rax, %%rax\n\t"
-                     "jle 0f\n\t"
-                     "mov %[exit], %%eax\n\t"
-                     "xor %%edi, %%edi\n\t"
-                     "syscall\n\t"
-                     "hlt\n"
-                     "0:"
-                     : "=a"(result)
-                     : "a"(SYS_clone3), "D"(how), "S"(sizeof(*how)), [exit] "i"(SYS_exit_group)
-                     : "rcx", "r11", "memory");
-    return result;
-}
-#elif defined(__aarch64__) && !defined(__SANITIZE_ADDRESS__)
-static inline __attribute__((always_inline)) long clone_and_exit(const struct clone_args *how) {
-    register long x8 __asm__("x8") = SYS_clone3;
-    register long x0 __asm__("x0") = (long)how;
-    register long x1 __asm__("x1") = sizeof(*how);
-    __asm__ volatile("svc 0\n\t"
-                     "cmp x0, 0\n\t"
-                     "b.le 0f\n\t"
-                     "mov x8, %[exit]\n\t"
-                     "mov x0, 0\n\t"
-                     "svc 0\n\t"
-                     "brk 0\n"
-                     "0:"
-                     : "+r"(x0), "+r"(x8)
-                     : "r"(x1), [exit] "i"(SYS_exit_group)
-                     : "cc", "memory");
-    return x0;
-}
-#else
-static inline long clone_and_exit(const struct clone_args *how) {
-    return how ? -ENOSYS : 0;
-}
-#endif
-
 static PyObject *kernel_clone_successor(PyObject *self, PyObject *unused) {
     static int none;
     volatile pid_t pid = 0;
