@@ -21,8 +21,8 @@ MAX_STOPPED = 50
 def glance(name: str, pid: int, pidfd: int, stopped: int, *, is_stage: bool = False) -> int:
     """Look at a process that has been silent for a while, and continue it if it is stopped (signal(7)).
 
-    stopped: what the last glance returned, 0 at first. name: what errors call it. is_stage: it may have forked a child
-    of ours that could not tell us its pid yet, because it is stopped. Raises Error after too many glances that find a
+    stopped: what the last glance returned, 0 at first. name: what errors call it. is_stage: it may have forked one of
+    our children, which cannot tell us its pid while it is stopped. Raises Error after too many glances that find a
     process stopped.
     """
     if pid <= 0:
