@@ -1,9 +1,9 @@
 """The fork into a joined pid namespace, or into a new time namespace: these only take effect for children (setns(2)).
 
-The child goes on in the memory of its parent, which is suspended until the runtime kills it: a fork would copy the page
-tables of Python, and both processes each page that they write to. Whoever may write to the child's memory, a container
-process with CAP_SYS_PTRACE over the runtime's user namespace, controls a process with all our capabilities anyway; so
-it gains nothing from writing to the parent's.
+The child continues in the memory of its parent, which is suspended until the runtime kills it. A fork would copy the
+page tables of Python, and later each page that one of the two writes to. A container process with CAP_SYS_PTRACE over
+the runtime's user namespace could write to that memory. But then it controls the child, which still has all our
+capabilities, so it gains nothing from writing to the parent's.
 """
 
 from __future__ import annotations

@@ -346,7 +346,7 @@ def successors() -> None:
 
 @pytest.mark.usefixtures("successors")
 def test_a_successor_continues_in_the_place_and_in_the_memory_of_its_parent(pipe: tuple[int, int]) -> None:
-    """Only the child returns, as a child of ours, knowing its pid. The parent exits as soon as the child does."""
+    """Only the child returns. It is our child too, and knows its pid. The parent exits as soon as the child does."""
     reading, writing = pipe
     parent = os.fork()
     if parent == 0:
