@@ -317,7 +317,7 @@ class Box:
         return done.returncode
 
     def plan_exec(self, request: ExecRequest) -> Plan:
-        """What exec would do. Raises Error as that does."""
+        """What exec would do. Raises the same Errors."""
         user = self._ids_to_exec(request.user)
         return self.container.plan_exec(
             request.command, cwd=request.cwd, env=dict(request.environment), user=user, tty=request.terminal
@@ -344,7 +344,7 @@ class Box:
     @contextmanager
     def files(self) -> Iterator[int]:
         """The pid of a process with the box's root, for files.at_root_of. If the box does not run, an idle process
-        runs in it for the time of the block. Raises Error."""
+        runs in it during the block. Raises Error."""
         from ocipy.box import idle
 
         if not self.is_running():

@@ -81,7 +81,7 @@ class Boxes:
         return True
 
     def create(self, request: Request, *, name: str = "", pull: bool = False, remove: bool = False) -> Box:
-        """Create a box from a request, with its image. It does not run yet. On Error, nothing is left behind."""
+        """Create a box from a request, with its image, but do not run it. On Error, nothing is left behind."""
         if not self.home.rootless:
             check_overlay(str(self.places.boxes))
         check_possible(request.limits, possible=not self.home.rootless or can_limit())

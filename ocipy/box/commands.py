@@ -17,7 +17,7 @@ Parser = argparse.ArgumentParser
 DELETE = "ocipy delete --force ID"
 STOPS = (
     "calls: ocipy kill ID with the image's stop signal (TERM), and after SECONDS ocipy kill ID KILL; "
-    f"its end calls {DELETE}"
+    f"when the box has ended, {DELETE}"
 )
 
 
@@ -175,7 +175,7 @@ COMMANDS = (
     Command("cp", actions.copy, "copy files between the host and a box (BOX:PATH)", _cp),
     Command("diff", actions.diff, "list the files that a box has changed", _box),
     Command("inspect", actions.inspect_boxes, "show everything known about boxes", _inspect),
-    Command("explain", actions.explain_box, "explain what isolates a box, and where to see that", _box),
+    Command("explain", actions.explain_box, "explain what isolates a box, and where to see it", _box),
     Command("stats", actions.stats, "show the resource usage of boxes, continuously", _stats),
     Command("top", actions.top, "show the processes of a box, continuously", _top),
     Command(ENDED, actions.end, "", _box),

@@ -245,7 +245,7 @@ def _linux(request: Request, host: Host) -> dict[str, Any]:
     if sysctls:
         linux["sysctl"] = sysctls
     if request.devices:
-        linux["devices"] = []  # with_devices fills it; it looks at the host's devices
+        linux["devices"] = []  # bundle.with_devices fills it, which looks at the host's devices
     if not request.privileged:
         linux["maskedPaths"] = list(defaults.MASKED_PATHS)
         linux["readonlyPaths"] = list(defaults.READONLY_PATHS)

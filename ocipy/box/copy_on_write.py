@@ -35,7 +35,7 @@ class CopyOnWrite(NamedTuple):
 
 
 def as_words(chosen: CopyOnWrite) -> str:
-    """A line for users."""
+    """The line that users see."""
     return f"/: copied on write by {chosen.by}" + (f": {chosen.why}" if chosen.why else "")
 
 
@@ -58,17 +58,17 @@ def choose(directory: Path, lower: str, run: Path, *, rootless: bool, userns: bo
     why = f"the kernel's overlayfs refuses a user namespace here: {os.strerror(refusal)}"
     if not rootless:
         raise Error(
-            f"nothing can copy the box's root on write: {why}",
+            f"cannot copy the box's root on write: {why}",
             pointer=str(directory.parent),
             hint="omit --userns auto; or use Linux 5.11 or later, and set OCIPY_BOX to a directory on a disk",
         )
     check_installed(
-        FUSE, f"nothing can copy the box's root on write in {directory.parent}: {why}",
+        FUSE, f"cannot copy the box's root on write in {directory.parent}: {why}",
         "set OCIPY_BOX to a directory on a disk",
     )  # fmt: skip
     if not os.access(DEVICE, os.R_OK | os.W_OK):
         raise Error(
-            f"nothing can copy the box's root on write: {why}; and {FUSE} cannot open {DEVICE}",
+            f"cannot copy the box's root on write: {why}; and {FUSE} cannot open {DEVICE}",
             pointer=DEVICE,
             hint="load the module fuse, or give the user access to the device",
         )

@@ -27,7 +27,7 @@ ID = "0123456789ab"  # a placeholder for a box's real id
 
 
 def of_request(boxes: Boxes, request: Request, name: str = "", *, detach: bool = False) -> str:
-    """What `run` or `create` would do, as text. Raises Error as they would."""
+    """What `run` or `create` would do, as text. Raises the same Errors."""
     image = lookup.get(boxes.images, request.image, id_map=id_map_for_images(request, boxes.home.rootless))
     asked = with_defaults(request, ID, boxes.home.rootless)
     with _directory(boxes, ID) as directory:
@@ -42,14 +42,14 @@ def of_request(boxes: Boxes, request: Request, name: str = "", *, detach: bool =
 
 
 def of_start(boxes: Boxes, box: Box) -> str:
-    """What `start` would do with a box, as text. Raises Error as that would."""
+    """What `start` would do with a box, as text. Raises the same Errors."""
     with _directory(boxes, box.id) as directory:
         return _described(boxes, box.record, directory, detach=True)
 
 
 @contextmanager
 def _directory(boxes: Boxes, box_id: str) -> Iterator[Directory]:
-    """A box's directory for the time of the block. It is next to the boxes, so on their filesystem. If we are killed,
+    """A box's directory, which exists during the block. It is next to the boxes: on their filesystem. If we are killed,
     the next `create` removes it, like the rest of a removed box."""
     with locked(boxes.places.boxes / ".lock"):
         top = Path(tempfile.mkdtemp(prefix=GONE, dir=boxes.places.boxes))

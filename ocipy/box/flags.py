@@ -106,7 +106,7 @@ def _add_rights(parser: argparse.ArgumentParser) -> None:
 
 
 def make_request(given: argparse.Namespace) -> Request:
-    """The Request of parsed flags. Raises Error, with exit status 2 for a usage error."""
+    """The Request that parsed flags make. Raises Error, with exit status 2 for a usage error."""
     mounts = [*map(parse_volume, given.volume), *map(parse_mount, given.mount)]
     volumes = tuple(one for one in mounts if isinstance(one, Volume))
     tmpfs = (*map(parse_tmpfs, given.tmpfs), *(one for one in mounts if not isinstance(one, Volume)))

@@ -18,7 +18,7 @@ from ocipy.box.runtime import Home, is_v2, make_runtime
 
 @contextmanager
 def started(home: Home, directory: Directory, record: Record, container: Container) -> Iterator[int]:
-    """Start it for the time of the block, and yield its pid. The caller holds the box's lock. Raises Error."""
+    """Run it during the block, and yield its pid. The caller holds the box's lock. Raises Error."""
     with root_of(home, directory, record, "none") as root, open(os.devnull, "r+b") as null:
         bundle = Bundle(directory, record, Connection(), rootless=home.rootless, v2=is_v2(), inner=root.inner)
         bundle.write_idle(busybox.find())

@@ -20,7 +20,7 @@ FLAGS = {
     "cpuset_cpus": ("--cpuset-cpus", "cpu/cpus"),
     "pids": ("--pids-limit", "pids/limit"),
 }
-NO_CGROUP = "without root this takes a v2 cgroup that the user's systemd has delegated, and there is none"
+NO_CGROUP = "without root this needs a v2 cgroup that the user's systemd has delegated, and there is none"
 # How the runtime's error begins if the cgroup lacks the file. Other refusals give their own reason.
 REFUSED = "cannot set "
 DELEGATE = (

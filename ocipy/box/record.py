@@ -25,7 +25,7 @@ GONE = ".gone-"
 class Record(NamedTuple):
     """image_name, image_key, rootfs: the image at creation. exit_status: of the last run, None before its end.
 
-    oom_kills: how many processes the OOM killer killed in the last run, as the kernel counts. started, finished: of
+    oom_kills: how many processes the OOM killer killed in the last run, by the kernel's count. started, finished: of
     the last run. remove: whether its end removes it (--rm). monitor: conmon's pid, 0 in the foreground. addresses: in
     its network. copy_on_write: what copies its root.
     """

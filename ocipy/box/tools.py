@@ -1,4 +1,4 @@
-"""The programs that boxes need, and what their failures mean: they print a line where a system call gives an errno."""
+"""The programs that boxes need, and what their failures mean: a line of text, where a system call gives an errno."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ HINTS: dict[str, tuple[tuple[str, str], ...]] = {
         ("manifest unknown|name unknown", "the registry has no image of this name and tag"),
         (
             "unauthorized|authentication required|access to the resource is denied",
-            "there is no such image, or only for users who are logged in: skopeo login REGISTRY",
+            "there is no such image, or it needs a login: skopeo login REGISTRY",
         ),
-        ("toomanyrequests", "the registry limits how much one may pull: log in (skopeo login REGISTRY), or wait"),
+        ("toomanyrequests", "the registry limits the number of pulls: log in (skopeo login REGISTRY), or wait"),
         (
             "x509:|HTTP response to HTTPS client",
             "a registry on another machine needs TLS, and a certificate that this host trusts",

@@ -35,11 +35,11 @@ def limits(box: Box, controller: str, flag: str, value: str) -> None:
     if box.is_users and not has_user_systemd():
         done = box("run", "--rm", "--network", "none", flag, value, "busybox", "true", status=125)
         name = {"--memory-limit": "--memory", "--cpu": "--cpus, --cpu-period"}.get(flag, flag)
-        assert f"{name}: without root this takes a v2 cgroup" in done.stderr and "as root" in done.stderr
+        assert f"{name}: without root this needs a v2 cgroup" in done.stderr and "as root" in done.stderr
         pytest.skip("refused to a user without a systemd that delegates; tests/vm/run has one")
 
 
-def test_a_shell_in_a_root_of_its_own(box: Box) -> None:
+def test_a_shell_in_its_own_root(box: Box) -> None:
     names = box.run("busybox", "ls", "/").split()
     assert {"bin", "etc", "proc", "tmp"} <= set(names)
     assert "boot" not in names

@@ -135,7 +135,7 @@ def test_other_networks_and_tables_are_left_alone(box: Box) -> None:
 
 
 @pytest.mark.parametrize("milliseconds", [50, 150, 300, 450, 600, 800, 1000, 1400])
-def test_killed_at_any_step_rm_clears_it(box: Box, milliseconds: int) -> None:
+def test_rm_clears_a_box_killed_at_any_step(box: Box, milliseconds: int) -> None:
     box.run("busybox", "true")
     for flags in (["-d"], []):
         process = box.begin("run", *flags, "--name", f"killed{len(flags)}", "-p", "8081:80", "busybox", "sleep", "1000")

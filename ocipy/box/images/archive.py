@@ -257,7 +257,7 @@ def _check_ended(process: subprocess.Popen[bytes], what: str) -> None:
 
 
 def _members(source: Headers) -> Iterator[tarfile.TarInfo]:
-    """The members of a tar, without keeping them."""
+    """The members of a tar, one at a time: none is kept in memory."""
     archive = tarfile.TarFile(fileobj=source, errorlevel=2)  # type: ignore[arg-type]
     while (member := archive.next()) is not None:
         for name in archive.pax_headers:

@@ -170,7 +170,7 @@ def read_sysctl(name: str) -> str:
 
 
 def write_sysctl(name: str, value: str) -> None:
-    """Raises Error."""
+    """Set a sysctl. Raises Error."""
     with reported_as(f"cannot set net/{name}"):
         (SYSCTLS / name).write_text(value)
 

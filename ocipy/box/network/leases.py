@@ -32,7 +32,7 @@ class Lease(NamedTuple):
 
     @property
     def hardware_address(self) -> str:
-        """The MAC address, made of the IPv4 address: what neighbours remember then fits the next box too (arp(7))."""
+        """The MAC address, made from the IPv4 address: what neighbours remember then fits the next box too (arp(7))."""
         return "02:42:" + ipaddress.IPv4Address(self.v4).packed.hex(":")
 
 

@@ -64,8 +64,8 @@ def test_remove_a_created_container(cri: Cri, make_pod: MakePod) -> None:
     cri("rm", one).ok()
 
 
-@pytest.mark.feature("container: a command that is not there")
-def test_command_not_there(cri: Cri, make_pod: MakePod) -> None:
+@pytest.mark.feature("container: missing command")
+def test_missing_command(cri: Cri, make_pod: MakePod) -> None:
     """The reason for a failure is the runtime's message."""
     pod = make_pod()
     one = pod.create("no-such-command")

@@ -74,8 +74,8 @@ def test_run_on_a_terminal(ctr: Ctr, id: str) -> None:
 
 
 @pytest.mark.smoke
-@pytest.mark.feature("run: a command that is not there")
-def test_command_not_there(ctr: Ctr, id: str) -> None:
+@pytest.mark.feature("run: missing command")
+def test_missing_command(ctr: Ctr, id: str) -> None:
     """The runtime's message, from its log."""
     words = 'exec: "no-such-command": executable file not found in $PATH'
     ctr("run", "--rm", IMAGE, id, "no-such-command").fails(words)

@@ -60,7 +60,7 @@ def test_exit_status_of_a_killed_container(docker: Docker) -> None:
 @pytest.mark.smoke
 @pytest.mark.feature("exit status 127 and 126")
 @pytest.mark.parametrize("command", ["no-such-command", "/no/such/path"])
-def test_command_not_there(docker: Docker, command: str) -> None:
+def test_missing_command(docker: Docker, command: str) -> None:
     docker("run", "--rm", "alpine", command).fails(f'exec: "{command}"', status=127)
 
 

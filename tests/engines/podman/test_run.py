@@ -51,7 +51,7 @@ def test_exit_status(podman: Podman, status: int) -> None:
 
 
 @pytest.mark.parametrize("command", ["no-such-command", "/no/such/path"])
-def test_command_not_there(podman: Podman, command: str) -> None:
+def test_missing_command(podman: Podman, command: str) -> None:
     answer = podman("run", "--rm", "alpine", command)
     assert answer.status == 127, repr(answer)
     assert command in answer.stderr

@@ -90,7 +90,7 @@ def test_memory_without_swap_unless_it_is_asked_for() -> None:
             config(limits=limits)
 
 
-def test_the_whole_group_ends_on_v2() -> None:
+def test_the_whole_box_is_killed_on_v2() -> None:
     assert config(host=Host(v2=True), limits=Limits(memory=100))["linux"]["resources"]["unified"] == {
         "memory.oom.group": "1"
     }

@@ -107,7 +107,7 @@ def test_a_symlink_out_of_the_box_is_followed_inside_it(linked: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ["/real/file", "/real", "/name"])
-def test_a_symlink_to_a_directory_of_the_host_is_followed_only_by_a_slash(linked: Path, source: str) -> None:
+def test_a_symlink_to_a_directory_of_the_host_is_followed_only_with_a_slash(linked: Path, source: str) -> None:
     with pytest.raises(Error, match="is a symlink") as caught:
         copy_out(f"{linked}/root", source, f"{linked}/host/link")
     assert caught.value.hint.endswith("/host/link/")

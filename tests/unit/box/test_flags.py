@@ -99,7 +99,7 @@ def test_sizes_that_the_kernel_cannot_count(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "-1", "nan", "inf", "1e3", "1_0", "\u0661", "9" * 20, "9" * 5000, "."])
-def test_times_that_nobody_waits(text: str) -> None:
+def test_invalid_times(text: str) -> None:
     with pytest.raises(ValueError):
         sizes.seconds(text)
     assert (sizes.seconds("0"), sizes.seconds("2.5")) == (0, 2.5)
@@ -188,7 +188,7 @@ def test_published_ports(word: str, port: Port) -> None:
     assert ports.parse_ports(word) == (port,)
 
 
-def test_a_range_of_ports_is_as_many_ports() -> None:
+def test_a_range_of_ports_publishes_each_port() -> None:
     assert ports.parse_ports("8000-8001:80-81/udp") == (Port(8000, 80, "udp"), Port(8001, 81, "udp"))
 
 

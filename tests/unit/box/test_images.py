@@ -152,7 +152,7 @@ def test_too_many_members() -> None:
         check.layer([member("a"), member("b"), member("c")])
 
 
-def test_too_long_symlinks() -> None:
+def test_too_many_long_symlinks() -> None:
     check = archive.Check("IMAGE", archive.Limits(links=100))
     with pytest.raises(Error, match="too many long symlinks"):
         check.layer([member("n" * 30, SYM, "m" * 30), member("o" * 30, SYM, "m" * 30)])
@@ -203,7 +203,7 @@ def test_all_of_a_file_that_was_compressed_in_parts_is_read(tmp_path: Path, comp
 
 
 @pytest.mark.parametrize("key", ["path", "linkpath", "size", "GNU.sparse.name"])
-def test_a_header_for_all_members_may_not_hide_what_they_are(tmp_path: Path, key: str) -> None:
+def test_a_global_header_must_not_hide_what_members_are(tmp_path: Path, key: str) -> None:
     with pytest.raises(Error, match=f"a global header sets {key}"):
         names_in(tmp_path / "x.tar", tar_of("../evil", pax={key: "1"}))
     assert names_in(tmp_path / "x.tar", tar_of("fine", pax={"comment": "of git archive"})) == ["fine"]

@@ -93,7 +93,7 @@ def test_a_process_stays_and_writes_what_it_saw_when_the_box_has_ended(cgroup: P
     assert oom.counts_of(directory) == {}
 
 
-def test_without_memory_events_nobody_stays(tmp_path: Path) -> None:
+def test_no_process_stays_without_memory_events(tmp_path: Path) -> None:
     directory = Directory(tmp_path / "box")
     directory.make()
     with pytest.raises(OSError, match=r"memory\.events"):

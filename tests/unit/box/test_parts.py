@@ -34,14 +34,14 @@ def test_users_of_the_image(word: str, user: User) -> None:
 
 
 @pytest.mark.parametrize("word", ["nobody", "web:nogroup", "4294967295", "c"])
-def test_users_that_are_not_there(word: str) -> None:
+def test_unknown_users(word: str) -> None:
     with pytest.raises(Error):
         users.resolve(word, PASSWD, GROUP)
 
 
 @pytest.mark.parametrize("number", [b"9" * 5000, b"4294967295", b"-1", b""])
 @pytest.mark.parametrize("word", ["u", "u:g", "0:g", "uid", "gid"])
-def test_ids_that_no_kernel_takes(word: str, number: bytes) -> None:
+def test_ids_that_the_kernel_does_not_accept(word: str, number: bytes) -> None:
     """Python refuses to convert a number of 5000 digits, with a ValueError."""
     text = number.decode() or "x"
     with pytest.raises(Error):
@@ -131,7 +131,7 @@ def test_all_addresses_are_taken() -> None:
         made.take("one more", [])
 
 
-def test_a_subnet_that_nobody_else_has() -> None:
+def test_an_unused_subnet_is_chosen() -> None:
     assert leases.free_subnet([]) == "10.77.0.0/24"
     assert leases.free_subnet(["10.77.0.0/16", "192.168.0.0/24"]) == "10.78.0.0/24"
     assert leases.free_subnet(["fd6f:6369:7079:77::/64", "fe80::/64"]) == "10.78.0.0/24"

@@ -33,7 +33,7 @@ def test_it_is_read_as_it_was_written(directory: Directory) -> None:
 @pytest.mark.parametrize(
     "damage", [{"id": "ba9876543210"}, {"name": 5}, {"rootfs": None}, {"request": {}}, {"request": 1}, {"created": ""}]
 )
-def test_a_damaged_one_is_named(directory: Directory, damage: dict[str, Any]) -> None:
+def test_a_damaged_record_is_named(directory: Directory, damage: dict[str, Any]) -> None:
     (directory.path / RECORD).write_text(json.dumps(GOOD.to_json() | damage))
     with pytest.raises(Error, match=f"record of box {ID} cannot be read") as caught:
         directory.load()

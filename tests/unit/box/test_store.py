@@ -27,7 +27,7 @@ def add(store: Store, name: str) -> None:
         store.add(name, f"sha256-{name}", f"sha256:{name}", lambda _: ImageConfig(), ("base",))
 
 
-def test_it_stops_no_other_image_and_can_be_removed(store: Store) -> None:
+def test_an_image_with_a_damaged_record_stops_no_other_and_can_be_removed(store: Store) -> None:
     add(store, "1234abcd")
     (store.directory / "sha256-1234abcd/image.json").write_text("")
     add(store, "5678abcd")
@@ -38,7 +38,7 @@ def test_it_stops_no_other_image_and_can_be_removed(store: Store) -> None:
     assert [path.name for path in store.directory.iterdir() if path.is_dir()] == []
 
 
-def test_the_others_are_listed_and_it_is_named(store: Store) -> None:
+def test_the_other_images_are_listed_and_the_damaged_one_is_named(store: Store) -> None:
     add(store, "1234abcd")
     add(store, "5678abcd")
     (store.directory / "sha256-1234abcd/image.json").write_text("{}")
