@@ -143,7 +143,7 @@ class Installed:
             self.directories.append(str(parent))
 
     def put(self, source: Path, path: Path) -> None:
-        """Copy a file, by rename."""
+        """Copy a file, and rename it into place."""
         self.directory(path.parent)
         new = self.real(path.with_name(f".{path.name}.new"))
         shutil.copyfile(source, new)
@@ -187,7 +187,7 @@ def read_record(record: Path) -> dict[str, list[str]]:
 
 
 def write_record(record: Path, text: str) -> None:
-    """Write installed.json, by rename."""
+    """Write installed.json, and rename it into place."""
     new = record.with_name(".installed.json.new")
     new.write_text(text)
     new.chmod(0o644)

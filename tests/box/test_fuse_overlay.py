@@ -237,7 +237,7 @@ def test_rm_clears_what_a_killed_command_has_left(box: Box, name: str) -> None:
 
 
 def closed(path: str, cover: Path) -> list[str]:
-    """Words to put before a command, for which they cover a host file with another one."""
+    """Words to put before a command: they cover a host file with another one, for this command alone."""
     return ["unshare", "--mount", "sh", "-c", f'mount --bind {cover} {path} && exec "$@"', "sh"]
 
 

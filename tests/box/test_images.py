@@ -236,7 +236,7 @@ def test_a_tag_that_has_moved_is_another_image(box: Box, related: Path, registry
 
 
 def configured(layout: Path, *flags: str) -> str:
-    """Make an image of the layout's with another config. Return its reference."""
+    """Make an image like the layout's, with another config. Return its reference."""
     subprocess.run(["umoci", "config", "--image", f"{layout}:v1", "--tag", "other", *flags], check=True)
     return f"oci:{layout}:other"
 

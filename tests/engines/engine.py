@@ -66,11 +66,11 @@ class Engine:
         raise NotImplementedError
 
     def __call__(self, *words: str, stdin: bytes = b"", timeout: float = 90) -> Answer:
-        """A whole call."""
+        """Call it, and wait until it ends."""
         return self.call(self.argv(*words), stdin, timeout)
 
     def call(self, argv: list[str], stdin: bytes = b"", timeout: float = 90) -> Answer:
-        """A whole call. Its streams are files: the container's monitor would hold a pipe open."""
+        """Call it, and wait until it ends. Its streams are files: the container's monitor would hold a pipe open."""
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as source:
             source.write(stdin)
             source.seek(0)

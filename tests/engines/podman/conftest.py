@@ -66,7 +66,7 @@ class Podman(Engine):
         return ["podman", "--runtime", runtime or self.runtime, "--tmpdir", f"{self.home}/tmp", *command]
 
     def by(self, runtime: str, *words: str) -> Answer:
-        """A whole call with another name of the runtime."""
+        """Call it with another name of the runtime, and wait until it ends."""
         return self.call(self.argv(*words, runtime=runtime))
 
 

@@ -59,7 +59,7 @@ def pod(podman: Podman, name: str) -> Iterator[str]:
 @pytest.mark.feature("pods with shared namespaces")
 def test_pod(podman: Podman, pod: str, inspect: Inspect) -> None:
     if Path("/sys/fs/cgroup/cgroup.controllers").exists():
-        # ocipy and runc 1.5.2 alike: the cgroup above the container's refuses mknod before it has a program.
+        # With ocipy and runc 1.5.2 alike, the pod's cgroup refuses mknod before the container's has a device program.
         pytest.skip("podman 4.3 with cgroupfs has the cgroup of a pod deny all devices on v2, with runc as well")
     podman("pod", "create", "--name", pod, "--hostname", "named", "--share", "net,ipc,uts,pid").ok()
     for number in (1, 2):

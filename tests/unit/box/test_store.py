@@ -47,7 +47,7 @@ def test_the_other_images_are_listed_and_the_damaged_one_is_named(store: Store) 
 
 
 def test_no_box_is_made_while_an_image_is_removed(store: Store) -> None:
-    """The lock is held from the question whether a box needs the image until the image is gone."""
+    """The lock is held while the store checks whether a box needs the image, and until the image is gone."""
     add(store, "1234abcd")
     events: list[str] = []
 
