@@ -89,7 +89,7 @@ def test_terminal_and_socket_go_together(one: Container, console: Console) -> No
     one.exec("true", flags=["--tty", "--console-socket", console.path]).fails(*words, status=FAILED)
 
 
-def test_nobody_listens(one: Container, work: Path) -> None:
+def test_a_socket_that_nobody_listens_at(one: Container, work: Path) -> None:
     file = work / "pid"
     flags: list[str | Path] = ["--tty", "--detach", "--pid-file", file, "--console-socket", work / "nothing"]
     one.exec("sleep", "1000", flags=flags).fails(status=FAILED)

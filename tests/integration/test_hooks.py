@@ -363,7 +363,7 @@ def test_a_hook_that_leaves_a_child_behind(container: MakeContainer, bundle: Bun
         ({"path": "/bin/true", "env": ["NO_VALUE"]}, "/hooks/createRuntime/0/env/0"),
     ],
 )
-def test_what_cannot_be_run(
+def test_a_hook_that_cannot_be_run(
     runtime: Runtime, bundle: Bundle, new_id: NewId, hook: dict[str, Any], pointer: str
 ) -> None:
     hooks(bundle, createRuntime=[hook])

@@ -152,7 +152,7 @@ def test_socket_in_the_foreground(runtime: Runtime, terminal: Bundle, new_id: Ne
     assert runtime.ids() == []
 
 
-def test_nobody_listens(runtime: Runtime, terminal: Bundle, new_id: NewId, work: Path) -> None:
+def test_a_socket_that_nobody_listens_at(runtime: Runtime, terminal: Bundle, new_id: NewId, work: Path) -> None:
     runtime.create(terminal.args("true"), new_id(), "--console-socket", work / "nothing").fails()
     assert runtime.ids() == []
 

@@ -46,7 +46,9 @@ def test_only_errors_by_default(receiver: socket.socket) -> None:
     assert receiver.recv(4096).endswith(b": bad")
 
 
-def test_nobody_listens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_socket_that_nobody_listens_at(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Standard error has the message anyway, and a warning about the missing log."""
     monkeypatch.setattr(log_socket, "SOCKETS", {"journald": str(tmp_path / "none")})
     log.configure("journald:x", False, False)

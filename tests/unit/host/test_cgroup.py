@@ -1,4 +1,4 @@
-"""The host lane's side of the cgroup, with a state that only remembers."""
+"""The host lane's side of the cgroup, with a state that only records what it was told."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ocipy.plan.model import Options, Plan
 
 
 class RememberingState:
-    """container.state.State as far as the step uses it."""
+    """state.state.State, as far as the step uses it."""
 
     def __init__(self) -> None:
         self.cgroup: Any = None
@@ -45,10 +45,10 @@ def create(run: HostRun) -> None:
     )
 
 
-def test_state_knows_of_the_cgroup_before_it_is_made(
+def test_the_state_names_the_cgroup_before_it_is_made(
     run: HostRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`delete --force` knows all leftovers of a create that was killed at any moment."""
+    """`delete --force` must find the leftovers of a create, whenever it was killed."""
     state: Any = run.state
 
     def killed(*_: Any, **__: Any) -> None:
@@ -62,7 +62,9 @@ def test_state_knows_of_the_cgroup_before_it_is_made(
     assert state.saved[-1]["paths"] == {"": f"{tmp_path}/a/b"}
 
 
-def test_only_cgroups_that_were_made_count(run: HostRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_state_lists_only_cgroups_that_were_made(
+    run: HostRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refused(*_: Any) -> list[str]:
         raise PermissionError(13, "no")
 
@@ -88,7 +90,7 @@ def test_descriptors_for_init_are_closed_after_the_clone(run: HostRun, tmp_path:
 def test_a_clone_into_the_cgroup_leaves_nothing_open(
     run: HostRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: bool
 ) -> None:
-    """Also if the kernel refuses, and the process has to be moved later."""
+    """Even if the kernel refuses, and the process must be moved later."""
 
     def clone3(_flags: int, _signal: int, directory: int) -> tuple[int, int]:
         if refused and directory >= 0:

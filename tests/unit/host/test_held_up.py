@@ -59,7 +59,7 @@ def _no_procfs(path: str) -> bytes:
 def test_a_stopped_process_is_continued(
     child: Callable[..., tuple[int, int]], monkeypatch: pytest.MonkeyPatch, hidden: bool
 ) -> None:
-    """Even if procfs hides it (hidepid): the kernel tells its parent (waitid(2))."""
+    """Even if procfs hides it (hidepid): waitid(2) tells its parent."""
     pid, pidfd = child(_stop_once)
     _wait_for(pid, "T")
     if hidden:
@@ -79,7 +79,7 @@ def test_a_process_that_is_always_found_stopped_is_an_error(child: Callable[...,
     assert stopped == held_up.MAX_STOPPED
 
 
-def test_a_process_that_has_ended_or_does_not_exist_yet_is_left_alone(child: Callable[..., tuple[int, int]]) -> None:
+def test_a_process_that_has_exited_or_does_not_exist_yet_is_left_alone(child: Callable[..., tuple[int, int]]) -> None:
     pid, pidfd = child(lambda: None)
     _wait_for(pid, "Z")
     assert held_up.glance("it", pid, pidfd, 2) == 0

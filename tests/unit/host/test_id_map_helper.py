@@ -21,7 +21,7 @@ def script(path: Path, marker: Path, status: int = 0) -> None:
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The host's directory of helpers; the caller's PATH has others, before it or alone."""
+    """The host's directory of helpers. The caller's PATH leads to another one, as does the working directory."""
     script(tmp_path / "evil/newuidmap", tmp_path / "evil-ran")
     monkeypatch.setenv("PATH", f"{tmp_path}/evil:/bin")
     monkeypatch.setenv("CALLER", "x")
@@ -30,7 +30,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "host"
 
 
-def test_the_helper_is_the_host_s_whatever_path_says(host: Path, tmp_path: Path) -> None:
+def test_path_does_not_affect_which_helper_runs(host: Path, tmp_path: Path) -> None:
     script(host / "newuidmap", tmp_path / "host-ran")
     namespaces._run_helper("newuidmap", 77, [(0, 1000, 1), (1, 100000, 65536)])
     told = (tmp_path / "host-ran").read_text()
@@ -40,7 +40,7 @@ def test_the_helper_is_the_host_s_whatever_path_says(host: Path, tmp_path: Path)
     assert not (tmp_path / "evil-ran").exists()
 
 
-def test_without_a_helper_on_the_host_there_is_an_error(host: Path, tmp_path: Path) -> None:
+def test_a_missing_helper_is_an_error(host: Path, tmp_path: Path) -> None:
     with pytest.raises(Error, match="newuidmap is missing"):
         namespaces._run_helper("newuidmap", 77, [(0, 1000, 1)])
     assert not (tmp_path / "evil-ran").exists()
@@ -53,13 +53,13 @@ def test_a_helper_that_may_not_be_executed_is_not_called_missing(host: Path) -> 
         namespaces._run_helper("newuidmap", 77, [(0, 1000, 1)])
 
 
-def test_the_helpers_message_is_in_the_error(host: Path, tmp_path: Path) -> None:
+def test_the_error_contains_the_helpers_message(host: Path, tmp_path: Path) -> None:
     script(host / "newuidmap", tmp_path / "host-ran", status=1)
     with pytest.raises(Error, match="newuidmap cannot map 0 1000 1: no such range") as caught:
         namespaces._run_helper("newuidmap", 77, [(0, 1000, 1)])
     assert "/etc/subuid" in caught.value.hint
 
 
-def test_the_directories_are_absolute_and_the_system_s() -> None:
+def test_the_directories_are_absolute() -> None:
     for directory in namespaces.HELPER_DIRECTORIES:
         assert os.path.isabs(directory) and directory.split("/")[-1] in ("bin", "sbin")

@@ -1,4 +1,4 @@
-"""linux.intelRdt: from config to steps, and the forms of the resctrl filesystem, on a plain directory."""
+"""linux.intelRdt: from config to steps, and the files of the resctrl filesystem, imitated in a plain directory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_no_steps_without_the_field() -> None:
     assert steps(None) == []
 
 
-def test_an_empty_one_is_a_class_named_after_the_container() -> None:
+def test_an_empty_object_means_a_class_named_after_the_container() -> None:
     assert steps({}) == [
         RdtGroup("/linux/intelRdt", name="web", make=True),
         RdtJoin("/linux/intelRdt"),
@@ -69,14 +69,14 @@ def test_a_named_class_without_schemata_must_exist(rdt: Any, make: bool) -> None
     assert vars(steps(rdt)[0])["make"] is make
 
 
-def test_the_process_is_in_its_class_before_it_may_go_on() -> None:
+def test_the_process_joins_its_class_before_it_may_continue() -> None:
     plan = planned({})
     actions = [step.title for step in plan.host]
     assert actions.index("rdt_group web") < actions.index("clone")
     assert actions.index("clone") < actions.index("rdt_join") < actions.index("tell begin")
 
 
-def test_a_container_cannot_be_named_as_a_part_of_the_filesystem() -> None:
+def test_a_class_cannot_have_the_name_of_a_file_of_resctrl() -> None:
     with pytest.raises(Error) as caught:
         planned({}, "info")
     assert caught.value.pointer == "/linux/intelRdt/closID"
@@ -88,7 +88,7 @@ def test_a_container_cannot_be_named_as_a_part_of_the_filesystem() -> None:
         (b"", ""),
         (b"36 35 0:99 / /sys/fs/resctrl rw,relatime shared:1 - resctrl resctrl rw,cdp\n", "/sys/fs/resctrl"),
         (b"36 35 0:99 / /with\\040blank rw - resctrl none rw\n", "/with blank"),
-        # A part of one; a name that looks like one; a line cut off.
+        # A subdirectory of one; names that look like one; a truncated line.
         (b"36 35 0:99 /web /sys/fs/resctrl rw - resctrl resctrl rw\n", ""),
         (b"36 35 0:99 / /x\\040-\\040resctrl rw - tmpfs resctrl rw\n", ""),
         (b"36 35 0:99 / /sys/fs/resctrl rw - resctrl2 resctrl rw\n", ""),
@@ -144,7 +144,7 @@ def test_groups_are_made_written_and_removed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("said", "reason"), [(None, ""), ("ok\n", ""), ("no\xff such\n", "no\ufffd such")])
-def test_the_kernels_own_reason(tmp_path: Path, said: str | None, reason: str) -> None:
+def test_the_error_contains_the_kernels_reason(tmp_path: Path, said: str | None, reason: str) -> None:
     (tmp_path / "info").mkdir()
     if said is not None:
         (tmp_path / "info/last_cmd_status").write_bytes(said.encode("latin-1"))

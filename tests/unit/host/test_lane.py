@@ -1,4 +1,4 @@
-"""The host lane's trust in the init process's messages: it checks their types, and believes nothing else."""
+"""The host lane does not trust the init process's messages: it checks their types and lengths."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_message_that_is_too_long(ends: tuple[HostRun, Channel]) -> None:
         host_lane.wait_for(run, "waiting")
 
 
-def test_another_barrier_with_what_a_terminal_would_act_on(ends: tuple[HostRun, Channel]) -> None:
+def test_an_unexpected_barrier_with_control_characters(ends: tuple[HostRun, Channel]) -> None:
     run, theirs = ends
     theirs.send("\x1b[2J" + "x" * 1000)
     with pytest.raises(Error) as caught:
@@ -68,7 +68,7 @@ def test_another_barrier_with_what_a_terminal_would_act_on(ends: tuple[HostRun, 
 
 
 @pytest.mark.parametrize("kind", ["waiting", "error", "console", "nonsense"])
-def test_descriptors_that_nobody_wants_are_closed(ends: tuple[HostRun, Channel], kind: str) -> None:
+def test_unexpected_descriptors_are_closed(ends: tuple[HostRun, Channel], kind: str) -> None:
     """A console that is not a terminal is refused, whatever its name."""
     run, theirs = ends
     _raw(theirs, b'{"kind":"%s","what":"x","status":0}' % kind.encode(), (theirs.fd,))
@@ -99,7 +99,7 @@ def test_only_a_child_of_ours_is_adopted(ends: tuple[HostRun, Channel], pid: Any
     assert run.pid == 7
 
 
-def test_a_signal_ends_the_waiting(ends: tuple[HostRun, Channel]) -> None:
+def test_a_signal_ends_the_wait(ends: tuple[HostRun, Channel]) -> None:
     def interrupted() -> bool:
         run, theirs = ends
         run.interrupts = interrupts.catch()
@@ -131,14 +131,16 @@ def test_a_signal_that_the_caller_ignores_is_left_alone() -> None:
     ("fault", "line"),
     [(0, "cannot chdir"), (errno.ENOMEM, "/process/cwd: the kernel refused the step tell go: Cannot allocate memory")],
 )
-def test_the_end_of_a_process_is_reported_with_its_reason(
+def test_the_error_says_why_the_process_exited(
     ends: tuple[HostRun, Channel], monkeypatch: pytest.MonkeyPatch, fault: int, line: str
 ) -> None:
-    """It reported an error and ended while the host lane was about to send it a message. If that report is unreadable,
-    the error names the step, not only "exited with status 1"."""
+    """It reported an error and exited while the host lane was about to send it a message.
+
+    If that report cannot be read, the error names the step instead of only saying "exited with status 1".
+    """
     run, theirs = ends
     theirs.send("error", Error("cannot chdir").to_message())
-    socket.socket(fileno=os.dup(theirs.fd)).shutdown(socket.SHUT_RD)  # what is sent to it is an EPIPE
+    socket.socket(fileno=os.dup(theirs.fd)).shutdown(socket.SHUT_RD)  # sending to it fails with EPIPE
     run.plan.host.append(TellInit("/process/cwd", barrier="go"))
     if fault:
         monkeypatch.setattr(_kernel, "recv", _refuse(fault))

@@ -66,7 +66,7 @@ def by_pyseccomp(profile: Any) -> str:
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_both_bindings_make_the_same_of_a_profile(profile: dict[str, Any]) -> None:
+def test_both_bindings_compile_a_profile_to_the_same_filter(profile: dict[str, Any]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", CHILD, str(OTHER[0])], input=json.dumps(profile), capture_output=True, text=True,
         check=False, cwd=Path(ocipy.__file__).parents[1], timeout=60,

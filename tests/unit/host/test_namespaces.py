@@ -27,7 +27,7 @@ def run() -> HostRun:
     [("ipc", "net", "a network namespace"), ("pid", "uts", "a uts namespace"), ("network", "mnt", "a mount namespace")],
 )
 def test_a_namespace_of_another_kind(run: HostRun, kind: str, file: str, found: str) -> None:
-    """config-linux.md: the runtime MUST generate an error. setns(2) would tell, but much later, and inside."""
+    """config-linux.md requires an error. setns(2) would give one too, but much later, and inside."""
     with pytest.raises(Error, match=f"as the {kind} namespace: it is {found}"):
         open_namespace(run, OpenNamespace(kind=kind, path=f"/proc/self/ns/{file}"))
     assert run.fds.namespaces == {}

@@ -1,4 +1,4 @@
-"""The checks before a network device moves, and the kernel's messages that are kept to restore its settings."""
+"""The checks before a network device moves, and the kernel's messages that are saved to restore its state."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ def route(index: int, *, gateway: bool = False, protocol: int = 3, kind: int = 1
     return netlink.HEADER.pack(16 + len(body), netlink.RTM_NEWROUTE, 2, 9, 99) + body
 
 
-def test_the_routes_of_one_device_those_without_a_gateway_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_routes_of_one_device_with_those_without_a_gateway_first(monkeypatch: pytest.MonkeyPatch) -> None:
     mine = [route(7, gateway=True), route(7)]
     others = [route(8), route(7, protocol=rtnetlink.RTPROT_KERNEL), route(7, kind=2)]
     monkeypatch.setattr(rtnetlink, "_dump", lambda *_: [*mine, *others])
     assert rtnetlink.routes(7) == [mine[1], mine[0]]
 
 
-def test_a_kept_message_is_asked_for_the_device_as_it_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_saved_message_is_sent_again_with_the_devices_new_index(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bytes] = []
 
     def ask(request: bytes) -> list[bytes]:

@@ -14,11 +14,11 @@ from ocipy.host.notify import Notifier
 from ocipy.state.state import State
 
 
-def test_the_socket_has_its_mode_when_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that is followed later may be a link to a host file by then."""
+def test_the_socket_is_made_with_its_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chmod by name, later, might follow a link to a file of the host."""
 
     def chmod(*_arguments: object, **_keywords: object) -> None:
-        pytest.fail("the name is looked at twice")
+        pytest.fail("the name is resolved twice")
 
     monkeypatch.setattr(posix, "chmod", chmod)
     (tmp_path / "notify").mkdir()

@@ -1,4 +1,4 @@
-"""What start and exec read from exec.report: the words of a process on its way to the exec."""
+"""What start and exec read from exec.report: the messages of a process on its way to the exec."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ def read(reading: int, pidfd: int) -> bytes:
     return report.read_to_end(reading, "the init process", os.getpid(), pidfd, -1)
 
 
-def test_the_end_of_file_is_the_exec(ends: tuple[int, int, int]) -> None:
+def test_end_of_file_means_the_exec(ends: tuple[int, int, int]) -> None:
     reading, writing, pidfd = ends
     os.write(writing, AWAKE + EXECUTING)
     os.close(writing)
     assert read(reading, pidfd) == AWAKE + EXECUTING
 
 
-def test_a_flood_of_words_ends(ends: tuple[int, int, int]) -> None:
+def test_an_endless_message_is_cut_off(ends: tuple[int, int, int]) -> None:
     reading, writing, pidfd = ends
     os.write(writing, b"x" * report.MAX_MESSAGE)
     assert len(read(reading, pidfd)) == report.MAX_MESSAGE
     os.close(writing)
 
 
-def test_the_death_of_the_process_is_the_end_although_others_hold_the_pipe(ends: tuple[int, int, int]) -> None:
-    """Its last words are read first."""
+def test_the_death_of_the_process_ends_the_wait_even_if_others_hold_the_pipe(ends: tuple[int, int, int]) -> None:
+    """Its last message is read first."""
     reading, writing, _ = ends
     pid = os.fork()
     if pid == 0:
@@ -73,7 +73,7 @@ def test_a_signal_ends_the_wait(ends: tuple[int, int, int]) -> None:
 
 
 @pytest.mark.parametrize("said", [b"", AWAKE, AWAKE + EXECUTING, AWAKE + EXECUTING + FILTERED])
-def test_the_words_before_the_exec_are_no_failure(said: bytes) -> None:
+def test_the_bytes_before_the_exec_are_not_a_failure(said: bytes) -> None:
     report.raise_failure(said)
 
 
@@ -94,6 +94,6 @@ def test_a_failure_is_an_error(message: object, words: str) -> None:
         assert raised.value.pointer == message["pointer"]
 
 
-def test_what_is_not_json_is_an_error() -> None:
+def test_a_message_that_is_not_json_is_an_error() -> None:
     with pytest.raises(Error, match="malformed"):
         report.raise_failure(AWAKE + b"\xff{")

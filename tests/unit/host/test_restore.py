@@ -1,4 +1,4 @@
-"""What restore does in children: a filesystem may keep one waiting, so a signal must end that."""
+"""What restore does in children: a filesystem may block one, so a signal must be able to end it."""
 
 from __future__ import annotations
 

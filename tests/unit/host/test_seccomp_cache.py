@@ -124,7 +124,7 @@ def test_the_oldest_are_evicted(directory: int, monkeypatch: pytest.MonkeyPatch)
     assert sorted(os.listdir(directory)) == ["2", "3", "4", seccomp.LIBRARY]
 
 
-def test_an_error_of_the_compiler_comes_out_of_the_child(tmp_path: Path) -> None:
+def test_an_error_of_the_compiler_is_passed_on_by_the_child(tmp_path: Path) -> None:
     profile = deny_all("read", architectures=["SCMP_ARCH_S390X"])
     with pytest.raises(Error) as caught:
         seccomp.program(profile, str(tmp_path))

@@ -109,7 +109,7 @@ def test_conditions_on_one_argument_are_alternatives() -> None:
         assert bpf.run(made, bpf.X86_64, number("personality"), arguments) == expected, arguments
 
 
-def test_unknown_names_are_skipped_and_repeated_ones_harmless() -> None:
+def test_unknown_names_are_skipped_and_repeated_ones_are_harmless() -> None:
     made = program(deny_all(allow("chmod", "chmod", "no_such_call", "chown"), allow("chmod")))
     assert bpf.run(made, bpf.X86_64, number("chmod")) == bpf.ALLOW
     assert bpf.run(made, bpf.X86_64, number("chown")) == bpf.ALLOW
@@ -173,26 +173,26 @@ def test_newer_calls_get_enosys_and_older_ones_the_default() -> None:
     assert bpf.run(made, bpf.AARCH64, newest + 1) == bpf.KILL_THREAD
 
 
-def test_an_x32_call_where_x32_is_not_listed_goes_straight_to_the_filter() -> None:
+def test_an_x32_call_goes_straight_to_the_filter_if_x32_is_not_listed() -> None:
     made = program(deny_all(allow("read")))
     assert bpf.run(made, bpf.X86_64, X32_BIT | 500) == bpf.KILL_THREAD
     assert bpf.run(made, bpf.X86_64, 500) == ENOSYS
 
 
 @pytest.mark.parametrize("default", ["SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE"])
-def test_no_stub_where_what_is_not_named_is_permitted(default: str) -> None:
+def test_no_stub_if_the_default_permits(default: str) -> None:
     made = program({"defaultAction": default, "syscalls": [{"names": ["read"], "action": "SCMP_ACT_KILL"}]})
     assert bpf.run(made, bpf.X86_64, 0xFFFF) == action_value(default, None)
 
 
-def test_no_stub_where_the_default_is_enosys() -> None:
+def test_no_stub_if_the_default_is_enosys() -> None:
     with_stub = program(deny_all(allow("read"), defaultErrnoRet=errno.EACCES))
     without = program(deny_all(allow("read"), defaultErrnoRet=errno.ENOSYS))
     assert len(without) < len(with_stub)
     assert bpf.run(without, bpf.X86_64, number("chmod")) == ENOSYS
 
 
-def test_killing_by_default_has_the_stub_too() -> None:
+def test_a_default_that_kills_has_the_stub_too() -> None:
     made = program({"defaultAction": "SCMP_ACT_KILL_PROCESS", "syscalls": [allow("read", "openat2")]})
     assert bpf.run(made, bpf.X86_64, number("openat2") + 1) == ENOSYS
     assert bpf.run(made, bpf.X86_64, number("openat2") - 1) == bpf.KILL_PROCESS
@@ -213,7 +213,7 @@ def test_stub_of_s390() -> None:
         assert bpf.run(stub + allow_the_rest, arch, call) == expected, (hex(arch), call)
 
 
-# Whole profiles, generated.
+# Generated profiles.
 
 NAMES = [
     "read", "write", "openat", "close", "mmap", "ioctl", "socket", "bind", "clone", "clone3", "execve", "chmod",
@@ -233,7 +233,7 @@ ACTIONS = st.sampled_from(
 
 @st.composite
 def profiles(draw: st.DrawFn) -> dict[str, Any]:
-    """Each call is named by one rule at most: what two rules of different actions mean together is libseccomp's own."""
+    """Generate a profile. At most one rule names each call: only libseccomp defines what two of them mean together."""
     names = draw(st.permutations(NAMES))
     rules = []
     at = 0
@@ -245,7 +245,7 @@ def profiles(draw: st.DrawFn) -> dict[str, Any]:
             rule["errnoRet"] = errno_ret
         conditions = draw(st.lists(CONDITIONS, max_size=3))
         if len({each["index"] for each in conditions}) < len(conditions):
-            # libseccomp: its tree of several ordered comparisons on one argument is not always right: docs/seccomp.md.
+            # libseccomp's tree for several ordered comparisons of one argument is not always right: docs/seccomp.md.
             conditions = [{**each, "op": "SCMP_CMP_EQ"} for each in conditions]
         if conditions:
             rule["args"] = conditions
@@ -269,13 +269,13 @@ def satisfies(given: dict[str, Any], arguments: tuple[int, ...]) -> bool:
         "SCMP_CMP_LE": argument <= value,
         "SCMP_CMP_GE": argument >= value,
         "SCMP_CMP_GT": argument > value,
-        "SCMP_CMP_MASKED_EQ": argument & value == other & value,  # libseccomp drops bits outside of the mask
+        "SCMP_CMP_MASKED_EQ": argument & value == other & value,  # libseccomp drops bits outside the mask
     }
     return holds[given["op"]]
 
 
 def meaning(profile: dict[str, Any], name: str, arguments: tuple[int, ...]) -> int:
-    """The profile's action for a call that is not newer than all of its named calls."""
+    """Return the profile's action for a call that is not newer than every call that it names."""
     for rule in profile["syscalls"]:
         if name in rule["names"]:
             conditions = rule.get("args") or []
@@ -306,7 +306,7 @@ def test_generated_profiles(profile: dict[str, Any], calls: list[tuple[int, ...]
 
 
 def engine_profile() -> dict[str, Any]:
-    """The shape of the profile that engines give by default, with all of libseccomp's own names."""
+    """Return a profile like the engines' default, with every name that libseccomp knows."""
     every = [
         name.decode()
         for call in range(470)

@@ -23,7 +23,7 @@ def listen(path: Path) -> socket.socket:
 
 
 @pytest.mark.parametrize("directory", ["short", "long" * 30 + "/" + "longer" * 30])
-def test_the_master_is_sent_before_anybody_accepts(tmp_path: Path, directory: str) -> None:
+def test_the_master_is_sent_before_the_connection_is_accepted(tmp_path: Path, directory: str) -> None:
     path = tmp_path / directory / "socket"
     path.parent.mkdir(parents=True)
     with listen(path) as server:
@@ -42,7 +42,7 @@ def test_the_master_is_sent_before_anybody_accepts(tmp_path: Path, directory: st
     os.close(peer)
 
 
-def test_nobody_listens(tmp_path: Path) -> None:
+def test_a_socket_that_nobody_listens_at(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     prepares: tuple[Callable[[], object], ...] = (lambda: None, path.touch)
     for prepare in prepares:

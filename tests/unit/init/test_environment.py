@@ -40,12 +40,12 @@ def test_variables_are_bytes(init: Init) -> None:
 
 
 @pytest.mark.parametrize("given", [[], ["HOME="]])
-def test_home_where_it_is_absent_or_empty(init: Init, given: list[str]) -> None:
+def test_home_is_set_if_it_is_missing_or_empty(init: Init, given: list[str]) -> None:
     assert environment(init, *given) == {b"HOME": b"/home/user"}
     assert environment(init, *given, uid=8) == {b"HOME": b"/"}
 
 
-def test_nothing_of_the_runtimes_own(init: Init, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_variables_of_the_runtime(init: Init, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET", "x")
     assert environment(init) == {b"HOME": b"/home/user"}
 
@@ -138,11 +138,11 @@ def execute(path: Path | str) -> str:
     ).stdout.strip()
 
 
-def test_exec_has_the_arguments_and_the_environment_and_nothing_else(tmp_path: Path) -> None:
+def test_exec_passes_the_arguments_and_the_environment_and_nothing_else(tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text("#!/usr/bin/python3 -IS\nimport os, sys; print(sys.argv[1:], dict(os.environ))\n")
     script.chmod(0o755)
-    # python3 sets LC_CTYPE itself without a locale
+    # without a locale, python3 sets LC_CTYPE itself
     assert execute(script).replace(", 'LC_CTYPE': 'C.UTF-8'", "") == "['one'] {'A': '1'}"
 
 
@@ -150,7 +150,7 @@ def test_exec_has_the_arguments_and_the_environment_and_nothing_else(tmp_path: P
     ("content", "sentence"),
     [("#!/no/such/interpreter\n", "no such file or directory"), ("\0\0\0\0", "exec format error")],
 )
-def test_exec_that_fails_says_so_in_lower_case(tmp_path: Path, content: str, sentence: str) -> None:
+def test_a_failed_exec_is_reported_in_lower_case(tmp_path: Path, content: str, sentence: str) -> None:
     script = tmp_path / "script"
     script.write_text(content)
     script.chmod(0o755)
@@ -158,7 +158,9 @@ def test_exec_that_fails_says_so_in_lower_case(tmp_path: Path, content: str, sen
 
 
 @pytest.mark.parametrize("number", process.EXEC_CAUSES)
-def test_exec_that_fails_tells_the_likely_cause(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int) -> None:
+def test_a_failed_exec_is_reported_with_the_likely_cause(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int
+) -> None:
     def refuse(*_arguments: object) -> None:
         raise OSError(number, "x")
 

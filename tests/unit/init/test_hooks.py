@@ -22,7 +22,7 @@ STATE = {"ociVersion": "1.3.0", "id": "c", "status": "created", "pid": 1, "bundl
 
 @pytest.fixture(autouse=True)
 def descriptors() -> Any:
-    """No descriptor and no child is left. The integration tests of the same session adopt orphans: not here."""
+    """Check that no descriptor and no child is left. Integration tests in the same session adopt orphans: not here."""
     adopts = prctl.get_child_subreaper()
     prctl.set_child_subreaper(False)
     before = os.listdir("/proc/self/fd")
@@ -129,7 +129,7 @@ def test_a_hook_inherits_nothing(tmp_path: Path) -> None:
     assert session == group != os.getsid(0)
 
 
-def test_the_umask_of_the_set_up_is_not_its_own(tmp_path: Path) -> None:
+def test_a_hook_does_not_inherit_the_umask_of_the_setup(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         shell(f"touch {tmp_path}/a")
@@ -158,11 +158,11 @@ def test_a_signal_that_kills_it_is_named() -> None:
     assert failure("kill -SEGV $$").what == "the prestart hook /bin/sh was killed by signal 11"
 
 
-def test_output_does_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_does_not_grow_without_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert KEPT_OUTPUT >= 1024 * 1024
     monkeypatch.setattr("ocipy.init.hooks.KEPT_OUTPUT", 50_000)
     monkeypatch.setattr("ocipy.init.hooks.HOOK_GLANCE_MS", 10)
-    # The hook waits until most of it is gone (blocks of 512 bytes): how much stays depends on the moment of the glance.
+    # The hook waits until most of it is gone (blocks of 512 bytes). How much stays depends on when we look.
     wait = "until [ $(stat -L -c %b /proc/$$/fd/1) -le 97 ]; do sleep 0.01; done"
     error = failure(f"seq 30000; {wait}; seq 30001 30010; exit 1", timeout=60)
     assert error.what.endswith("failed with exit status 1")
@@ -173,7 +173,7 @@ def test_output_does_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> No
     ("make", "number"),
     [("missing", 2), ("not executable", 13), ("directory", 13), ("no format", 8), ("no interpreter", 2)],
 )
-def test_what_cannot_be_run(tmp_path: Path, make: str, number: int) -> None:
+def test_a_hook_that_cannot_be_run(tmp_path: Path, make: str, number: int) -> None:
     path = tmp_path / "hook"
     if make == "directory":
         path.mkdir()
@@ -202,7 +202,7 @@ def processes(mark: str) -> list[int]:
     return found
 
 
-def test_timeout_kills_it_and_what_it_started() -> None:
+def test_a_timeout_kills_the_hook_and_its_children() -> None:
     started = time.monotonic()
     mark = f"60.{os.getpid()}1"
     error = failure(f"echo waiting; sleep {mark} & sleep {mark}", timeout=1)
@@ -215,13 +215,13 @@ def test_timeout_kills_it_and_what_it_started() -> None:
     assert processes(mark) == []
 
 
-def test_timeout_of_one_that_ignores_signals() -> None:
+def test_a_timeout_kills_a_hook_that_ignores_signals() -> None:
     started = time.monotonic()
     failure("trap '' TERM INT HUP; while :; do sleep 0.1; done", timeout=1)
     assert time.monotonic() - started < 5
 
 
-def test_a_hook_that_ends_in_time_succeeds() -> None:
+def test_a_hook_that_exits_in_time_succeeds() -> None:
     shell("sleep 0.2", timeout=5)
 
 
@@ -254,7 +254,9 @@ def test_poststart_and_poststop(tmp_path: Path) -> None:
     assert run_hooks({}, "poststop", STATE, directory="/") == []
 
 
-def test_the_runtime_s_environment_is_the_default_on_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hooks_on_the_host_get_the_runtimes_environment_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import posix
 
     monkeypatch.setitem(posix.environ, b"OF_THE_RUNTIME", b"yes")

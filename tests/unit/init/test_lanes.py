@@ -1,4 +1,4 @@
-"""The tables of the modules that execute the actions, and the lanes' errors for the kernel's refusals."""
+"""What the lanes report if the kernel refuses a step, and that init and the stage are undumpable in time."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def assert_complete(error: Error, action: str, pointer: str) -> None:
 
 
 def reported(child: Callable[[Init], None], started: bool = False) -> Error:
-    """The Error that a process of the init lane reports, to create or to start."""
+    """Return the Error that a process of the init lane reports, to create or to start."""
     ours, theirs = channel.pair()
     reader, writer = os.pipe()
     pid = os.fork()
@@ -91,7 +91,7 @@ def test_a_step_that_the_kernel_refuses_inside(
     assert_complete(reported(lambda init: lane.become_init(plan, init)), kind.action, pointer)
 
 
-def test_a_step_that_the_kernel_refuses_once_it_was_started(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_that_the_kernel_refuses_after_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ACTIONS, Execute, refuse)
     plan = Plan()
     plan.init.append(Execute("/process/args", arguments=("sh",)))
@@ -111,7 +111,7 @@ def test_an_internal_error_is_reported_with_its_step(monkeypatch: pytest.MonkeyP
 
 
 def test_undumpable_is_undumpable_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before anything of the container exists: the capability sets change much later."""
+    """That is before anything of the container exists: the capability sets change much later."""
 
     def look(_init: Init, _step: Session) -> None:
         raise Error(f"dumpable: {_kernel.prctl(PR_GET_DUMPABLE)}")
@@ -126,7 +126,7 @@ def test_undumpable_is_undumpable_at_once(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("action", ["become_root", "capabilities"])
 def test_new_ids_do_not_make_it_dumpable_again(monkeypatch: pytest.MonkeyPatch, action: str) -> None:
-    """prctl(2): the kernel reverts it when ids or capabilities change, depending on fs.suid_dumpable."""
+    """prctl(2): when ids or capabilities change, the kernel resets the attribute to fs.suid_dumpable."""
     done: list[tuple[Any, ...]] = []
 
     def prctl(option: int, *values: int) -> int:
@@ -150,7 +150,7 @@ def test_new_ids_do_not_make_it_dumpable_again(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_the_process_before_init(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stage of create, and that which joins for exec."""
+    """The stage of create, and the joiner of exec."""
     monkeypatch.setattr(stage, "close_others", refuse)
     error = reported(lambda init: stage.run_stage(Plan(), init, (), False, False, (), False, False))
     assert_complete(error, "clone_stage", "/linux/namespaces")
@@ -159,7 +159,7 @@ def test_the_process_before_init(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_complete(error, "clone_joining", "/linux/namespaces")
 
 
-def test_the_runtime_s_own_user_namespace_cannot_be_joined() -> None:
+def test_the_runtimes_own_user_namespace_cannot_be_joined() -> None:
     with open("/proc/self/ns/user") as file, pytest.raises(Error) as caught:
         namespaces.join([("user", "/linux/namespaces/6", file.fileno())])
     assert caught.value.line == "/linux/namespaces/6: cannot join the user namespace: Invalid argument"
@@ -167,8 +167,8 @@ def test_the_runtime_s_own_user_namespace_cannot_be_joined() -> None:
 
 
 @pytest.mark.parametrize("kind", ["user", "pid", "network"])
-def test_the_stage_is_closed_to_those_whose_namespace_it_joins(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    """Before that: a process with rights in the user namespace could trace it there, with the host root's ids."""
+def test_the_stage_is_undumpable_before_it_joins(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Otherwise a process with privileges in the user namespace could trace it while it has the host's ids."""
 
     def join(_namespaces: Any) -> None:
         raise Error("traceable" if _kernel.prctl(PR_GET_DUMPABLE) else "closed")
@@ -183,10 +183,10 @@ def test_the_stage_is_closed_to_those_whose_namespace_it_joins(monkeypatch: pyte
     assert reported(child).what == "closed"
 
 
-def test_the_stage_gives_no_procfs_and_no_namespace_to_a_child_that_others_may_look_at(
+def test_a_child_that_others_may_inspect_gets_no_procfs_and_no_namespace(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nor the procfs with the host's kernel parameters."""
+    """Neither the private procfs nor the one with the host's kernel parameters."""
 
     def fork() -> None:
         raise Error(str([left.procfs, left.sysctl, left.namespaces, left.fifo >= 0]))

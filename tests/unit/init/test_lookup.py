@@ -1,4 +1,4 @@
-"""init's look-ups in the container's files: the command, and the user's home."""
+"""What init looks up in the container's files: the command, and the user's home."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def init(tmp_path: Path) -> Iterator[Init]:
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
-    """Three directories: with a tool that is not executable, one that is a directory, and a good one."""
+    """Three directories: in them, a tool that is not executable, one that is a directory, and a good one."""
     for number, mode in ((1, 0o644), (3, 0o755)):
         (tmp_path / str(number)).mkdir()
         (tmp_path / str(number) / "tool").write_text("")
@@ -39,7 +39,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     return b":".join(os.fsencode(tmp_path / number) for number in ("nowhere", "1", "2", "3"))
 
 
-def test_the_first_that_can_be_executed(path: bytes) -> None:
+def test_the_first_executable_file_in_path_is_found(path: bytes) -> None:
     assert lookup.find(b"tool", path) == path.split(b":")[3] + b"/tool"
 
 
@@ -52,13 +52,13 @@ def test_an_empty_entry_is_the_working_directory(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("name", [b"tool", b"", b".", b"..", b"missing"])
 @pytest.mark.parametrize("path_variable", [b"", b"/nowhere"])
-def test_no_path_no_default(name: bytes, path_variable: bytes) -> None:
+def test_there_is_no_default_path(name: bytes, path_variable: bytes) -> None:
     with pytest.raises(Error) as caught:
         lookup.find(name, path_variable)
     assert caught.value.line == f'exec: "{name.decode()}": executable file not found in $PATH'
 
 
-def test_only_what_cannot_be_executed(path: bytes) -> None:
+def test_files_that_cannot_be_executed_are_not_found(path: bytes) -> None:
     with pytest.raises(Error, match=r"executable file not found in \$PATH"):
         lookup.find(b"tool", b":".join(path.split(b":")[:3]))
 
@@ -90,7 +90,7 @@ def test_a_command_that_only_others_may_execute(path: bytes, monkeypatch: pytest
     assert caught.value.hint == hint
 
 
-def test_a_name_with_a_slash_is_taken_as_it_is(path: bytes) -> None:
+def test_a_name_with_a_slash_is_not_looked_up_in_path(path: bytes) -> None:
     assert lookup.find(b"3/tool", b"") == b"3/tool"
     assert lookup.find(b"./3/tool", path) == b"./3/tool"
 
@@ -107,7 +107,7 @@ def test_a_name_with_a_slash_is_taken_as_it_is(path: bytes) -> None:
         ('/a"b\n', 'exec: "/a\\"b?": stat /a"b\\n: no such file or directory'),
     ],
 )
-def test_the_sentences_that_engines_know(path: bytes, name: str, sentence: str) -> None:
+def test_sentences_that_engines_know(path: bytes, name: str, sentence: str) -> None:
     with pytest.raises(Error) as caught:
         lookup.find(name.encode(), path)
     assert caught.value.line == sentence
@@ -119,7 +119,7 @@ def test_the_path_is_that_of_the_process(path: bytes, init: Init) -> None:
     assert init.command.endswith(b"/3/tool")
 
 
-def test_home_is_found_by_number() -> None:
+def test_home_is_found_by_uid() -> None:
     passwd = b"root:x:0:0:root:/root:/bin/sh\n1000:x:0:0::/wrong:\nuser:x:1000:1000::/home/user:/bin/sh\nx:x:1000::\n"
     assert lookup.find_home(passwd, 0) == b"/root"
     assert lookup.find_home(passwd, 1000) == b"/home/user"
@@ -146,12 +146,12 @@ def test_home_is_read_below_the_root(init: Init, tmp_path: Path) -> None:
 
 
 def test_a_passwd_that_leads_out_of_the_root(init: Init, tmp_path: Path) -> None:
-    """The host's file has root with the home /root; the image's link must not reach it."""
+    """In the host's file root has the home /root; the image's link must not lead there."""
     (tmp_path / "etc/passwd").symlink_to("../../../../../../etc/passwd")
     assert lookup.home_directory(init, 0) == b"/"
 
 
-def test_a_passwd_that_would_block_for_ever(init: Init, tmp_path: Path) -> None:
+def test_a_passwd_that_would_block_forever(init: Init, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "etc/passwd")
     found: list[bytes] = []
     thread = threading.Thread(target=lambda: found.append(lookup.home_directory(init, 0)), daemon=True)
@@ -166,7 +166,7 @@ def test_a_passwd_that_is_a_directory_or_missing(init: Init, tmp_path: Path) -> 
     assert lookup.home_directory(init, 0) == b"/"
 
 
-def test_a_passwd_without_end_is_read_to_a_limit(init: Init, tmp_path: Path) -> None:
+def test_an_endless_passwd_is_read_up_to_a_limit(init: Init, tmp_path: Path) -> None:
     with (tmp_path / "etc/passwd").open("wb") as file:
         file.write(b"root:x:0:0:root:/early:/bin/sh\n")
         file.truncate(1 << 40)
@@ -177,7 +177,7 @@ def test_a_passwd_without_end_is_read_to_a_limit(init: Init, tmp_path: Path) -> 
 def test_an_unreadable_passwd_gives_no_home(
     init: Init, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """Reads of procfs and FUSE files return anything."""
+    """Reading a file of procfs or FUSE can fail in any way."""
 
     def read(_fd: int, _count: int) -> bytes:
         raise OSError(number, "")

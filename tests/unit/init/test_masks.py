@@ -16,7 +16,7 @@ from ocipy.plan.masks import TakeNull
 
 
 def init_that_finds(monkeypatch: pytest.MonkeyPatch, path: str) -> Init:
-    """An init that finds this file at the host's /dev/null."""
+    """Return an init that finds this file in place of the host's /dev/null."""
 
     def open_tree(_directory: int, asked: str, _flags: int) -> int:
         assert asked == "/dev/null"
@@ -31,7 +31,7 @@ def init_that_finds(monkeypatch: pytest.MonkeyPatch, path: str) -> Init:
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev/full", "/etc/passwd", "/proc/self/fd", "/"])
-def test_what_is_not_the_null_device_is_refused(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+def test_anything_but_the_null_device_is_refused(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     init = init_that_finds(monkeypatch, path)
     with pytest.raises(Error, match="the host's /dev/null is not the null device"):
         masks.take_null(init, TakeNull())

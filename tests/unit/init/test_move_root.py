@@ -1,4 +1,4 @@
-"""The mounts that --no-pivot hides, and their order: by ids, not by paths."""
+"""Which mounts --no-pivot hides, and in which order: by ids, not by paths."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def full(parent: int, point: str) -> MountPoint:
     return MountPoint(parent, point, full=True)
 
 
-def test_what_is_within_the_root_is_left() -> None:
+def test_mounts_within_the_root_are_left_alone() -> None:
     """The root is on "/", so its paths are the host's."""
     mounts = {
         1: MountPoint(0, "/"),
@@ -32,7 +32,7 @@ def test_a_root_that_is_a_full_procfs() -> None:
     assert move_root._full_outside({1: MountPoint(1, "/"), 9: full(1, "/")}, 9) == []
 
 
-def test_what_is_on_top_comes_first() -> None:
+def test_the_topmost_mounts_come_first() -> None:
     """A child can have the smaller id, if it was created before it was attached."""
     mounts = {
         7: MountPoint(7, "/"),
@@ -53,7 +53,7 @@ def test_unescape(text: bytes, path: str) -> None:
 
 
 def test_a_mount_that_the_host_has_unmounted_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its path ends at the mount below, which is left alone."""
+    """Its path now leads to the mount below, which is left alone."""
     mounts = {1: MountPoint(1, "/"), 2: MountPoint(1, "/a"), 3: full(2, "/a/proc")}
 
     def openat2(directory: int, path: str, flags: int, mode: int, resolve: int) -> int:

@@ -1,4 +1,4 @@
-"""init/paths.py: an image's symlinks stay inside the root, and a new directory is opened, not its replacement."""
+"""init/paths.py: an image's symlinks stay inside the root, and a directory that was swapped is not opened."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def outside(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def root(tmp_path: Path, outside: Path) -> Iterator[int]:
-    """A root with links to the host's directory, by absolute path, by "..", and by a chain."""
+    """A root with links to the host's directory: by absolute path, by "..", and by a chain of links."""
     tree = tmp_path / "root"
     tree.mkdir()
     (tree / "absolute").symlink_to(outside)
@@ -48,7 +48,7 @@ def test_nothing_outside_is_opened(root: int, link: str) -> None:
 
 @pytest.mark.parametrize("link", LINKS)
 @pytest.mark.parametrize("directory", [True, False])
-def test_what_is_missing_is_made_inside(root: int, outside: Path, link: str, directory: bool) -> None:
+def test_missing_directories_are_made_inside(root: int, outside: Path, link: str, directory: bool) -> None:
     fd = paths.make(root, f"{link}/made", directory=directory)
     where = os.readlink(f"/proc/self/fd/{fd}")
     assert where.startswith(str(outside.parent / "root") + "/")

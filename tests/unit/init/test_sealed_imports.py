@@ -24,12 +24,12 @@ def by_statement() -> None:
 
 
 def by_importlib() -> None:
-    """The machinery below __import__, which Python's C code calls too."""
+    """Import by the machinery below __import__, which Python's C code calls too."""
     importlib.import_module(NAME)
 
 
 def by_path_of_package() -> None:
-    """As a submodule of a package that was loaded on the host."""
+    """Import a submodule of a package that was loaded on the host."""
     importlib.import_module("ocipy." + NAME)
 
 
@@ -48,7 +48,7 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @WAYS
 def test_a_planted_module_would_be_found_without_the_seal(planted: Path, way: Callable[[], None]) -> None:
-    """Here, without the seal: otherwise the tests below could not fail."""
+    """Without the seal it is imported: otherwise the tests below could not fail."""
     way()
     assert planted.exists()
     for name in (NAME, "ocipy." + NAME):
@@ -66,10 +66,8 @@ def test_init_imports_nothing(planted: Path, monkeypatch: pytest.MonkeyPatch, wa
 
 
 @WAYS
-def test_the_process_that_joins_imports_nothing(
-    planted: Path, monkeypatch: pytest.MonkeyPatch, way: Callable[[], None]
-) -> None:
-    """Starting before the first setns."""
+def test_the_joiner_imports_nothing(planted: Path, monkeypatch: pytest.MonkeyPatch, way: Callable[[], None]) -> None:
+    """Imports are sealed before the first setns."""
 
     def join(*_arguments: object) -> None:
         way()

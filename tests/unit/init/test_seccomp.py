@@ -17,7 +17,7 @@ BOTH = SECCOMP_FILTER_FLAG_LOG | SECCOMP_FILTER_FLAG_SPEC_ALLOW
 
 
 def kernel_without_spec_allow(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A kernel that does not know the flag, and the flags of each call."""
+    """Imitate a kernel that does not know the flag. Return the flags of each call."""
     asked: list[int] = []
 
     def seccomp_load(_program: bytes, flags: int) -> int:
@@ -31,7 +31,7 @@ def kernel_without_spec_allow(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_requested_spec_allow_is_not_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The specification allows no runtime to leave out a flag: an error, and no container."""
+    """The specification does not let a runtime leave out a flag: there is an error, and no container."""
     asked = kernel_without_spec_allow(monkeypatch)
     ours, theirs = channel.pair()
     init = Init(channel=ours, state={})

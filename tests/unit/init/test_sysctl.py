@@ -20,7 +20,7 @@ def init_with(directory: Path) -> Init:
     return init
 
 
-def test_it_is_closed_at_the_end(tmp_path: Path) -> None:
+def test_the_procfs_is_closed_after_the_last_write(tmp_path: Path) -> None:
     init = init_with(tmp_path)
     fd = init.fds.sysctl
     sysctl.sysctl_done(init, SysctlDone())
@@ -29,7 +29,7 @@ def test_it_is_closed_at_the_end(tmp_path: Path) -> None:
     assert init.fds.sysctl == -1
 
 
-def test_a_parameter_is_written_below_it_and_nowhere_else(tmp_path: Path) -> None:
+def test_a_parameter_is_written_below_proc_sys_and_nowhere_else(tmp_path: Path) -> None:
     (tmp_path / "proc/sys/net").mkdir(parents=True)
     (tmp_path / "proc/sys/net/one").touch()
     (tmp_path / "outside").touch()

@@ -1,4 +1,4 @@
-"""init/terminal.py: only a devpts mounted in the container makes its terminal, not a look-alike."""
+"""init/terminal.py: only a devpts mounted in the container provides its terminal, not a look-alike."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ocipy.linux.constants import DEVPTS_SUPER_MAGIC
 
 @pytest.fixture
 def init(tmp_path: Path) -> Iterator[Init]:
-    """Of an image with a file at /dev/pts/ptmx."""
+    """An init for an image with a file at /dev/pts/ptmx."""
     (tmp_path / "dev/pts").mkdir(parents=True)
     (tmp_path / "dev/pts/ptmx").touch()
     ours, theirs = pair()
