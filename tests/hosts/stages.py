@@ -11,7 +11,7 @@ INSTALL = "apt-get install -y -qq --no-install-recommends"
 # Suites whose criu (4.2) should work on the newest kernels.
 CRIU = {"sid"}
 # criu 4.2 saves a process whose session leader has ended, and loses it at the restore, with runc too.
-LOST = "tests/integration/test_checkpoint.py::test_what_exec_has_started"
+LOST = "tests/integration/test_checkpoint.py::test_processes_that_exec_has_started"
 
 
 @dataclass(frozen=True)

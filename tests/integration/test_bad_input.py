@@ -20,7 +20,7 @@ NewId = Callable[[], str]
 MakeContainer = Callable[..., Container]
 # conmon reads at most this much at once.
 LONGEST = 8191
-# What follows the id, and what precedes it.
+# The arguments after the id, and those before it.
 AFTER = {"exec": ["true"]}
 BEFORE = {
     "checkpoint": ["--image-path", "{work}/images"],
@@ -57,7 +57,7 @@ class Caller:
         return result
 
     def of(self, command: str, id: str) -> list[str]:
-        """The words of a command for an id."""
+        """The arguments of a command for an id."""
         before = [word.format(work=self.work, bundle=self.bundle.path) for word in BEFORE.get(command, ())]
         return [command, *before, id, *AFTER.get(command, ())]
 
@@ -122,7 +122,7 @@ def test_an_invalid_id(caller: Caller, command: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("command", OF_ONE)
-def test_the_longest_id_of_nobody(caller: Caller, command: str) -> None:
+def test_the_longest_id_without_a_container(caller: Caller, command: str) -> None:
     assert "container does not exist" in caller.refused(*caller.of(command, "a" * 255)).stderr
 
 
@@ -153,7 +153,7 @@ STREAMS = (">&-", "2>&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/d
 
 @pytest.mark.parametrize("how", STREAMS)
 def test_streams_that_are_closed_or_full(caller: Caller, container: MakeContainer, new_id: NewId, how: str) -> None:
-    """They stay free for the container: the runtime does not use their numbers, and a success prints nothing."""
+    """The runtime does not use their numbers, which belong to the container, and prints nothing on success."""
     one = container(args=["sleep", "1000"]).start()
     for words in (["run", "--bundle", str(caller.bundle.path), new_id()], ["exec", one.id, "true"]):
         argv = ["sh", "-c", f'exec "$0" "$@" {how}', caller.runtime.path, "--root", str(caller.runtime.root), *words]
@@ -162,8 +162,8 @@ def test_streams_that_are_closed_or_full(caller: Caller, container: MakeContaine
 
 
 @pytest.mark.parametrize("number", [5, 6, 8, 10, 12, 15, 20, 25])
-def test_few_descriptors_for_the_runtime(caller: Caller, new_id: NewId, number: int) -> None:
-    """It reports that, or manages with them."""
+def test_a_low_limit_on_open_files(caller: Caller, new_id: NewId, number: int) -> None:
+    """The runtime reports it, or gets by with so few descriptors."""
     del caller.bundle.process["rlimits"]
     caller.bundle.write()
     id = new_id()
@@ -177,14 +177,14 @@ def test_few_descriptors_for_the_runtime(caller: Caller, new_id: NewId, number: 
         caller.runtime.delete(id, force=True).ok()
 
 
-def test_more_than_there_can_be(caller: Caller, new_id: NewId) -> None:
+def test_more_groups_than_the_kernel_permits(caller: Caller, new_id: NewId) -> None:
     caller.bundle.process["user"]["additionalGids"] = list(range(70_000))
     caller.bundle.write()
     assert "/process/user/additionalGids" in caller.refused(*caller.of("create", new_id())).stderr
 
 
-def test_many_of_all(caller: Caller, new_id: NewId) -> None:
-    """10,000 variables, 2,000 masked paths, 1,000 mounts: none of these is too many."""
+def test_large_numbers_of_everything(caller: Caller, new_id: NewId) -> None:
+    """10,000 variables, 2,000 masked paths and 1,000 mounts are not too many."""
     caller.bundle.process["env"] += [f"V{number}=x" for number in range(10_000)]
     caller.bundle.linux["maskedPaths"] = [f"/proc/{number}" for number in range(100_000, 102_000)]
     caller.bundle.config["mounts"] += [

@@ -40,7 +40,7 @@ def test_none(container: MakeContainer, bundle: Bundle) -> None:
     assert held(one) == dict.fromkeys(SETS, 0)
 
 
-@pytest.mark.ocipy_only("open in the specification: crun drops all, runc 1.5 keeps all that it has")
+@pytest.mark.ocipy_only("the specification leaves it open: crun drops all, runc 1.5 keeps all that it has")
 def test_absent(container: MakeContainer, bundle: Bundle) -> None:
     del bundle.process["capabilities"]
     one = container(bundle.args("sleep", "1000")).start()
@@ -66,7 +66,7 @@ def test_each_set_of_the_waiting_process(container: MakeContainer, bundle: Bundl
     }
 
 
-def test_a_user_keeps_the_ambient_ones_only(container: MakeContainer, bundle: Bundle) -> None:
+def test_a_user_keeps_only_the_ambient_capabilities(container: MakeContainer, bundle: Bundle) -> None:
     names = ["CAP_CHOWN", "CAP_NET_BIND_SERVICE"]
     bundle.process["user"] = {"uid": 1000, "gid": 1000}
     bundle.process["capabilities"] = {
@@ -87,7 +87,7 @@ def test_a_user_keeps_the_ambient_ones_only(container: MakeContainer, bundle: Bu
     }
 
 
-def test_a_user_without_ambient_has_none(container: MakeContainer, bundle: Bundle) -> None:
+def test_a_user_without_ambient_capabilities_has_none(container: MakeContainer, bundle: Bundle) -> None:
     bundle.process["user"] = {"uid": 1000, "gid": 1000}
     one = container(bundle, sh="echo ready; exec sleep 1000").start()
     one.wait_output("ready")
@@ -96,8 +96,8 @@ def test_a_user_without_ambient_has_none(container: MakeContainer, bundle: Bundl
     assert found["effective"] == found["permitted"] == found["inheritable"] == found["ambient"] == 0
 
 
-@pytest.mark.ocipy_only("runc 1.5 says it in its log alone, and other runtimes refuse")
-def test_what_cannot_be_granted_is_a_warning_that_names_it(container: MakeContainer, bundle: Bundle) -> None:
+@pytest.mark.ocipy_only("runc 1.5 only says it in its log, and other runtimes refuse")
+def test_a_capability_that_cannot_be_granted_is_named_in_a_warning(container: MakeContainer, bundle: Bundle) -> None:
     """config.md: MUST be logged as a warning, and SHOULD NOT fail."""
     names = ["CAP_KILL", "CAP_NO_SUCH_THING", "cap_chown"]
     bundle.capabilities(*names)
@@ -110,9 +110,9 @@ def test_what_cannot_be_granted_is_a_warning_that_names_it(container: MakeContai
     assert one.created.stderr.count("cannot be granted") == 1
 
 
-@pytest.mark.differs_from_runc("runc fails where a capability cannot be granted, against the SHOULD NOT", always=False)
-def test_all_that_the_runtime_has(container: MakeContainer, bundle: Bundle) -> None:
-    """podman --privileged asks for all capabilities; on a host that withholds some, it gets the others."""
+@pytest.mark.differs_from_runc("runc fails if a capability cannot be granted, despite the SHOULD NOT", always=False)
+def test_a_request_for_all_capabilities_gives_those_of_the_runtime(container: MakeContainer, bundle: Bundle) -> None:
+    """podman --privileged asks for all capabilities. On a host that withholds some, it gets the others."""
     last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
     names = list(NAMES[: last + 1])
     bundle.capabilities(*names)
@@ -121,7 +121,7 @@ def test_all_that_the_runtime_has(container: MakeContainer, bundle: Bundle) -> N
     assert held(one)["bounding"] == held(one)["permitted"] == held(one)["effective"] == ours
 
 
-def test_in_a_user_namespace_there_are_all(container: MakeContainer, bundle: Bundle) -> None:
+def test_a_user_namespace_has_all_capabilities(container: MakeContainer, bundle: Bundle) -> None:
     names = ["CAP_SYS_RESOURCE", "CAP_SYS_ADMIN", "CAP_KILL"]
     bundle.user_namespace()
     bundle.capabilities(*names)
@@ -139,7 +139,7 @@ def test_capabilities_have_their_effect(sh: RunScript, bundle: Bundle) -> None:
 
 
 @pytest.mark.needs_program("setpriv")
-def test_ambient_ones_of_the_caller_are_not_passed_on(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+def test_ambient_capabilities_of_the_caller_are_not_passed_on(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     """An ambient capability stays while it is permitted and inheritable, and survives setuid (CVE-2016-8867)."""
     bundle.process["capabilities"] = {name: ["CAP_CHOWN"] for name in SETS if name != "ambient"}
     raised = ["setpriv", "--inh-caps", "+chown", "--ambient-caps", "+chown"]

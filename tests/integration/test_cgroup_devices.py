@@ -47,7 +47,7 @@ echo null $(try sh -c 'echo x > /dev/null') zero $(try head -c 1 /dev/zero) mem 
 
 @pytest.mark.smoke
 @pytest.mark.parametrize("rules", [[], [{"allow": False, "access": "rwm"}]], ids=["none", "deny"])
-def test_go_2022_0396_default_is_nothing_but_the_default_devices(
+def test_go_2022_0396_only_the_default_devices_are_allowed_by_default(
     sh: RunScript, bundle: Bundle, rules: list[dict[str, Any]]
 ) -> None:
     """A process can create any node, which is harmless, but open only the default devices."""
@@ -70,7 +70,7 @@ def test_rules_in_order(sh: RunScript, bundle: Bundle) -> None:
     assert "mem no kmsg-r yes kmsg-w no" in sh(PROBE, bundle).stdout
 
 
-def test_missing_numbers_are_any(sh: RunScript, bundle: Bundle) -> None:
+def test_missing_numbers_mean_any(sh: RunScript, bundle: Bundle) -> None:
     with_mknod(bundle, {"allow": False, "access": "rwm"}, {"allow": True, "type": "c", "major": 1, "access": "r"})
     assert "kmsg-r yes kmsg-w no" in sh(PROBE, bundle).stdout
 
@@ -81,7 +81,7 @@ def test_privileged(sh: RunScript, bundle: Bundle) -> None:
 
 
 @pytest.mark.needs_cgroup_v1
-def test_list_of_v1(container: MakeContainer, bundle: Bundle) -> None:
+def test_device_list_on_v1(container: MakeContainer, bundle: Bundle) -> None:
     with_mknod(bundle, {"allow": False, "access": "rwm"}, {"allow": True, "type": "b", "major": 8, "access": "r"})
     one = container(bundle.args("sleep", "1000"))
     assert sorted(cgroup_value(one.pid, "devices", "devices.list").splitlines()) == sorted(
@@ -101,7 +101,7 @@ def test_hole_in_a_wildcard_is_refused(runtime: Any, bundle: Bundle, new_id: Cal
     runtime.create(bundle.args("true"), new_id()).fails("/linux/resources/devices/1")
 
 
-def test_node_of_the_config_takes_the_rule_of_the_default_one(sh: RunScript, bundle: Bundle) -> None:
+def test_a_configured_node_replaces_the_rule_of_the_default_one(sh: RunScript, bundle: Bundle) -> None:
     with_mknod(bundle)
     bundle.linux["devices"] = [{"path": "/dev/full", "type": "c", "major": 1, "minor": 7}]
     result = sh(": < /dev/full && echo opened", bundle)
@@ -184,7 +184,7 @@ class TestProgram:
         set_v2(str(unified), [])
         Path("/dev/null").write_text("x")
 
-    def test_replaced_by_one(self, unified: Path, work: Path) -> None:
+    def test_a_new_program_replaces_the_old_one(self, unified: Path, work: Path) -> None:
         """There is always exactly one program."""
         assert programs(unified) == []
         set_v2(str(unified), [])
@@ -195,7 +195,7 @@ class TestProgram:
         assert len(second) == 1 and second != first
         assert attempt(unified, work, "c", 1, 3, os.O_RDWR) == 0
 
-    def test_several_become_one(self, unified: Path, work: Path) -> None:
+    def test_several_programs_become_one(self, unified: Path, work: Path) -> None:
         from ocipy.cgroups.device_filter import _load
         from ocipy.cgroups.device_program import assemble
         from ocipy.linux.constants import BPF_F_ALLOW_MULTI

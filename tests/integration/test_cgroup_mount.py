@@ -26,7 +26,7 @@ def options(bundle: Bundle, *words: str, type: str = "cgroup") -> Bundle:
 
 
 def writes(bundle: Bundle, host: Host) -> str:
-    """A script that reports whether the container can make a cgroup."""
+    """Return a script that reports whether the container can make a cgroup."""
     place = "/sys/fs/cgroup" if host.cgroup == "v2" else "/sys/fs/cgroup/pids"
     return f"mkdir {place}/below 2>/dev/null && rmdir {place}/below && echo writable || echo refused"
 
@@ -60,7 +60,7 @@ def test_every_hierarchy_is_there(container: MakeContainer, variant: Bundle) -> 
 
 
 @pytest.mark.needs_cgroup_v1
-def test_only_its_own_part(sh: RunScript, variant: Bundle) -> None:
+def test_only_the_containers_own_cgroup_is_visible(sh: RunScript, variant: Bundle) -> None:
     """The directory of the mount is the container's cgroup: it contains the container's init, not the host's."""
     result = sh("cat /sys/fs/cgroup/pids/cgroup.procs; ls /sys/fs/cgroup/pids/release_agent", variant)
     assert "1" in result.stdout.split()
@@ -95,12 +95,12 @@ def test_readonly(sh: RunScript, variant: Bundle, host: Host) -> None:
     assert sh(writes(variant, host), variant).stdout == "refused\n"
 
 
-def test_writable_where_asked(sh: RunScript, bundle: Bundle, host: Host) -> None:
+def test_writable_if_the_config_says_so(sh: RunScript, bundle: Bundle, host: Host) -> None:
     assert sh(writes(bundle, host), options(bundle, *WRITABLE)).stdout == "writable\n"
 
 
 def test_propagation_word(sh: RunScript, bundle: Bundle, host: Host) -> None:
-    """In podman's form."""
+    """As podman writes it."""
     assert sh(writes(bundle, host), options(bundle, "ro", "rprivate", *WRITABLE)).stdout == "refused\n"
 
 
@@ -146,7 +146,7 @@ def test_namespace_begins_at_the_containers_cgroup(sh: RunScript, bundle: Bundle
 
 
 @pytest.mark.needs_cgroup_v1
-def test_as_if_the_hierarchy_had_been_mounted(container: MakeContainer, bundle: Bundle, tmp_path: Path) -> None:
+def test_the_mount_looks_like_one_of_the_hierarchy(container: MakeContainer, bundle: Bundle, tmp_path: Path) -> None:
     """In a new cgroup namespace: the same filesystem, with the same root and options (proc(5), mountinfo)."""
     one = container(options(bundle, "ro", *WRITABLE).args("sleep", "1000"))
     fresh = tmp_path / "pids"
@@ -175,7 +175,7 @@ def test_as_if_the_hierarchy_had_been_mounted(container: MakeContainer, bundle: 
 
 
 @pytest.mark.needs_cgroup_v1
-def test_joined_namespace_shows_what_it_begins_at(
+def test_a_joined_namespace_shows_its_own_root(
     container: MakeContainer, sh: RunScript, bundle: Bundle, make_bundle: Callable[..., Bundle]
 ) -> None:
     """Not the cgroup of the container that joins it, but the one in which the namespace was created."""

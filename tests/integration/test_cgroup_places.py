@@ -39,7 +39,7 @@ def directories(name: str) -> list[Path]:
 # Where it is
 
 
-def test_no_path(container: MakeContainer, bundle: Bundle, new_id: NewId, host: Host) -> None:
+def test_without_a_path(container: MakeContainer, bundle: Bundle, new_id: NewId, host: Host) -> None:
     """Below our own cgroup on v1, next to it on v2, as runc does."""
     del bundle.linux["cgroupsPath"]
     one = container(bundle.args("sleep", "1000"))
@@ -84,7 +84,7 @@ def test_absolute_path_cannot_escape(container: MakeContainer, bundle: Bundle, n
 
 
 @pytest.mark.parametrize("path", ["/", "/a/.."])
-def test_the_top_is_refused(runtime: Runtime, bundle: Bundle, new_id: NewId, path: str) -> None:
+def test_the_root_cgroup_is_refused(runtime: Runtime, bundle: Bundle, new_id: NewId, path: str) -> None:
     bundle.linux["cgroupsPath"] = path
     result = runtime.create(bundle.args("true"), new_id()).fails()
     if runtime.is_ocipy:
@@ -114,7 +114,7 @@ def test_cgroup_of_another_container_is_refused(runtime: Runtime, container: Mak
         runtime.delete(one.id + "-second", force=True)
     result.fails("container's cgroup is not empty")
     assert runtime.ids() == [one.id]
-    assert process_state(one.pid) not in ("Z", "X", ""), "the first has to survive"
+    assert process_state(one.pid) not in ("Z", "X", ""), "the first container must survive"
     assert cgroup_dir(one.pid, "pids").is_dir()
 
 
@@ -139,7 +139,7 @@ def test_frozen_cgroup_is_refused(runtime: Runtime, bundle: Bundle, new_id: NewI
     try:
         bundle.linux["cgroupsPath"] = f"/{TOKEN}-frozen/own"
         runtime.create(bundle.args("true"), new_id(), timeout=20).fails("container's cgroup unexpectedly frozen")
-        assert own.is_dir(), "it was there before"
+        assert own.is_dir(), "it existed before"
         assert runtime.ids() == []
     finally:
         freeze(frozen, False)
@@ -165,7 +165,7 @@ def test_limit_that_the_kernel_refuses_leaves_nothing(
     if runtime.is_ocipy:
         assert pointer in result.stderr
         for word in ("o such file", "not found", "ermission denied"):
-            assert word not in result.stderr, "engines take these words for something else"
+            assert word not in result.stderr, "engines read these words as something else"
     assert runtime.ids() == []
     assert directories(Path(bundle.linux["cgroupsPath"]).name) == []
 
@@ -224,7 +224,7 @@ def test_delete_removes_cgroups_below(container: MakeContainer, bundle: Bundle) 
 
 
 def leave_a_process(container: MakeContainer, bundle: Bundle) -> tuple[Container, int]:
-    """A container without a pid namespace, whose init ends and leaves an orphan."""
+    """A container without a pid namespace, whose init exits and leaves an orphan."""
     bundle.without_namespace("pid")
     one = container(bundle, sh="sleep 1000 & echo left $!; sleep 0.1")
     one.start()
@@ -234,14 +234,14 @@ def leave_a_process(container: MakeContainer, bundle: Bundle) -> tuple[Container
     return one, pid
 
 
-def test_delete_kills_what_is_left(container: MakeContainer, bundle: Bundle) -> None:
+def test_delete_kills_leftover_processes(container: MakeContainer, bundle: Bundle) -> None:
     one, pid = leave_a_process(container, bundle)
     one.runtime.delete(one.id).ok()
     assert process_state(pid) in ("Z", "X", "")
 
 
-def test_kill_all_reaches_what_is_left(container: MakeContainer, bundle: Bundle) -> None:
-    """As the containerd shim does after the end of an init with a shared pid namespace."""
+def test_kill_all_reaches_leftover_processes(container: MakeContainer, bundle: Bundle) -> None:
+    """As containerd's shim does after the exit of an init that shares a pid namespace."""
     one, pid = leave_a_process(container, bundle)
     one.runtime.call("kill", "--all", one.id, "9").ok()
     deadline = time.monotonic() + 5
@@ -264,7 +264,7 @@ def test_kill_of_a_frozen_container(container: MakeContainer, bundle: Bundle) ->
 
 
 def test_containers_that_share_a_new_parent(runtime: Runtime, make_bundle: MakeBundle, new_id: NewId) -> None:
-    """Each finds the parent missing, existing, or being removed at the end of another."""
+    """Each finds the parent missing, present, or just being removed by another one's delete."""
     bundles = [make_bundle() for _ in range(4)]
     for number, bundle in enumerate(bundles):
         bundle.linux["cgroupsPath"] = f"/{CGROUP_PARENT}/{TOKEN}-shared/{number}"
@@ -285,7 +285,7 @@ def test_containers_that_share_a_new_parent(runtime: Runtime, make_bundle: MakeB
         path.rmdir()
 
 
-def test_no_descriptor_of_a_cgroup_enters(container: MakeContainer, bundle: Bundle) -> None:
+def test_no_descriptor_of_a_cgroup_enters_the_container(container: MakeContainer, bundle: Bundle) -> None:
     """CVE-2024-21626 was a file descriptor of a cgroup directory."""
     one = container(bundle.args("sleep", "1000"))
     for state in ("created", "running"):
@@ -318,10 +318,10 @@ def test_delete_by_force_removes_the_empty_cgroup_of_a_container_whose_state_can
     assert not (runtime.root / one.id).exists()
 
 
-def test_delete_by_force_names_the_cgroup_that_it_leaves_with_processes_whose_container_it_cannot_know(
+def test_delete_by_force_names_a_cgroup_whose_processes_it_leaves_alone(
     runtime: Runtime, container: MakeContainer, bundle: Bundle, new_id: NewId
 ) -> None:
-    """They may belong to another container by now: do not kill them."""
+    """By now they may belong to another container: they must not be killed."""
     name = f"{TOKEN}-{new_id()}"
     bundle.linux["cgroupsPath"] = f"{CGROUP_PARENT}/{name}"
     one = container(bundle.args("sleep", "1000")).start()
@@ -338,7 +338,7 @@ def test_delete_by_force_names_the_cgroup_that_it_leaves_with_processes_whose_co
         path.rmdir()
 
 
-def test_delete_by_force_says_that_it_knows_no_cgroup_where_neither_state_nor_config_can_be_read(
+def test_delete_by_force_says_so_if_it_cannot_find_the_cgroup(
     runtime: Runtime, container: MakeContainer, bundle: Bundle, new_id: NewId
 ) -> None:
     name = f"{TOKEN}-{new_id()}"

@@ -63,7 +63,7 @@ LIMITS: list[tuple[dict[str, Any], tuple[str, str, str], tuple[str, str, str]]] 
 
 
 def limits() -> list[Any]:
-    """As parameters: burst and idle came with runc 1.2."""
+    """As parameters, since runc before 1.2 does not know burst and idle."""
     late = pytest.mark.differs_from_runc("older ones do not know it", always=False)
     return [
         pytest.param(
@@ -101,7 +101,7 @@ def test_memory_and_swap(container: MakeContainer, bundle: Bundle) -> None:
 
 @pytest.mark.needs_cgroup_v1
 @pytest.mark.ocipy_only("runc ignores it")
-def test_limit_that_the_kernel_takes_and_forgets(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+def test_a_limit_that_the_kernel_accepts_and_ignores(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     """Since Linux 5.16 memory.kmem.limit_in_bytes does nothing."""
     if tuple(int(part) for part in os.uname().release.split(".")[:2]) < (5, 16):
         pytest.skip("this kernel limits the kernel's memory")
@@ -111,7 +111,7 @@ def test_limit_that_the_kernel_takes_and_forgets(runtime: Runtime, bundle: Bundl
 
 @pytest.mark.needs_cgroup_v1
 def test_limits_of_a_cgroup_that_was_limited_before(container: MakeContainer, bundle: Bundle) -> None:
-    """The existing cgroup has limits that reject the new ones in their usual order."""
+    """The existing cgroup has limits with which the kernel refuses the new ones in their usual order."""
     place = cgroup_hierarchies()["memory"] / bundle.linux["cgroupsPath"].lstrip("/")
     place.mkdir(parents=True)
     (place / "memory.limit_in_bytes").write_text(str(50 * MEGABYTE))
@@ -202,7 +202,7 @@ def test_process_is_in_every_hierarchy(container: MakeContainer, bundle: Bundle)
     assert set(places.values()) == {path}, places
 
 
-def test_zeros_are_not_set(container: MakeContainer, bundle: Bundle) -> None:
+def test_zeros_are_not_written(container: MakeContainer, bundle: Bundle) -> None:
     """Docker 20.10's values for "no limits"."""
     bundle.linux["resources"].update(
         {

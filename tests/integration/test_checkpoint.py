@@ -1,7 +1,7 @@
 """checkpoint and restore with the real criu: the container continues, unchanged.
 
 criu supports a new kernel only after a while: if `criu check` fails, these tests are skipped, with the reason.
-OCIPY_TEST_CRIU is another criu than that in PATH.
+OCIPY_TEST_CRIU names a criu to use instead of the one in PATH.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def test_a_paused_container(counter: Counter) -> None:
 
 
 def test_a_joined_network_namespace(counter: Counter) -> None:
-    """A process holds it, as in a pod."""
+    """A process keeps it alive, as in a pod."""
     holder = subprocess.Popen(["unshare", "--net", "sleep", "1000"])
     try:
         path = f"/proc/{holder.pid}/ns/net"
@@ -192,14 +192,14 @@ def test_a_user_namespace(counter: Counter) -> None:
     failed = counter.restore()
     if failed.status:
         failed.fails("Permission denied", "criu")
-    counter.images.chmod(0o711)  # it is the container's root that reads them
+    counter.images.chmod(0o711)  # the container's root reads them
     counter.restore().ok()
     assert Path(f"/proc/{counter.pid}/uid_map").read_text() == maps
     counter.goes_on(before)
 
 
-def test_what_exec_has_started(counter: Counter) -> None:
-    """The images include processes that the container's init has adopted; one with a parent outside ends."""
+def test_processes_that_exec_has_started(counter: Counter) -> None:
+    """The images include processes that the container's init has adopted. One with a parent outside is killed."""
     counter.run()
     script = "sleep 1234 < /dev/null > /dev/null 2>&1 &"
     counter.runtime.call("exec", counter.id, "sh", "-c", script, **nothing()).ok()
@@ -230,7 +230,7 @@ def test_the_cgroups_of_v1_without_a_namespace(counter: Counter) -> None:
 
 @pytest.mark.needs_systemd
 def test_a_unit_of_systemd(counter: Counter) -> None:
-    """The restore creates the unit again, with the restored processes; each end of the container stops it."""
+    """The restore makes the unit again, with the restored processes; it stops whenever the container ends."""
     unit = f"ocipy-{counter.id}.scope"
     counter.bundle.linux["cgroupsPath"] = f":ocipy:{counter.id}"
     counter.globals.append("--systemd-cgroup")

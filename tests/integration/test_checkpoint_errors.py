@@ -54,7 +54,7 @@ def test_a_flag_without_its_value(runtime: Runtime) -> None:
     assert "flag needs an argument" in result.stdout + result.stderr
 
 
-@pytest.mark.ocipy_only("about the sentence; runc's is the one of exec.LookPath, or of a version check")
+@pytest.mark.ocipy_only("about the error text; runc's is that of exec.LookPath, or of a version check")
 def test_criu_is_missing(runtime: Runtime, container: MakeContainer, images: Path) -> None:
     one = container().start()
     nowhere = {"PATH": "/nowhere"}
@@ -89,8 +89,10 @@ def test_an_unsuitable_criu(
 
 
 @only_ocipy
-def test_never_a_criu_of_the_container(runtime: Runtime, container: MakeContainer, bundle: Bundle, work: Path) -> None:
-    """As in CVE-2022-1227: a helper found among the container's files would run with the host's rights."""
+def test_a_criu_in_the_container_is_never_run(
+    runtime: Runtime, container: MakeContainer, bundle: Bundle, work: Path
+) -> None:
+    """As in CVE-2022-1227: a helper found among the container's files would run with the host's privileges."""
     (bundle.rootfs / "usr/bin/criu").write_text(f"#!/bin/sh\ntouch {work}/taken\n")
     (bundle.rootfs / "usr/bin/criu").chmod(0o755)
     one = container(bundle.args("sleep", "1000")).start()
@@ -116,7 +118,7 @@ def test_the_log_of_criu_says_why(runtime: Runtime, container: MakeContainer, wo
 
 @only_ocipy
 @pytest.mark.parametrize("command", ["checkpoint", "restore"])
-def test_the_log_that_criu_s_own_configuration_names_says_why(
+def test_the_log_named_in_criu_s_own_configuration_says_why(
     runtime: Runtime, bundle: Bundle, new_id: NewId, images: Path, work: Path, fake_criu: FakeCriu, command: str
 ) -> None:
     (work / "criu.conf").write_text(f"# ours\ntcp-established\nlog-file {work}/own.log\n")
@@ -139,7 +141,7 @@ def test_the_log_that_criu_s_own_configuration_names_says_why(
 def test_a_checkpoint_that_hangs_is_interrupted(
     runtime: Runtime, container: MakeContainer, work: Path, fake_criu: FakeCriu, hangs: bool | str
 ) -> None:
-    """criu gets some time to end; then it is killed, and the frozen processes continue."""
+    """criu gets some time to exit; then it is killed, and the frozen processes continue."""
     fake_criu.behave(hangs=hangs, freezes=True)
     one = container().start()
     running = runtime.begin("checkpoint", "--image-path", work / "i", one.id, globals=["--criu", fake_criu.path])
@@ -160,7 +162,7 @@ def test_criu_dies(runtime: Runtime, container: MakeContainer, work: Path, fake_
 
 
 @only_ocipy
-def test_what_criu_is_asked(runtime: Runtime, container: MakeContainer, work: Path, fake_criu: FakeCriu) -> None:
+def test_the_request_to_criu(runtime: Runtime, container: MakeContainer, work: Path, fake_criu: FakeCriu) -> None:
     """Afterwards the container is gone, as with runc, and its poststop hooks have run."""
     one = container()
     one.start()
@@ -189,7 +191,7 @@ def test_what_criu_is_asked(runtime: Runtime, container: MakeContainer, work: Pa
 
 @only_ocipy
 @pytest.mark.parametrize(("flag", "kind"), [("--leave-running", DUMP), ("--pre-dump", PRE_DUMP)])
-def test_the_container_goes_on(
+def test_the_container_continues(
     runtime: Runtime, container: MakeContainer, work: Path, fake_criu: FakeCriu, flag: str, kind: int
 ) -> None:
     one = container().start()
@@ -215,7 +217,7 @@ def test_the_streams_are_recorded_with_the_images(
 
 
 @only_ocipy
-def test_the_byte_that_says_the_pages_can_be_had(
+def test_the_byte_that_announces_the_pages(
     runtime: Runtime, container: MakeContainer, work: Path, fake_criu: FakeCriu
 ) -> None:
     fake_criu.behave(notifies=["status-ready"])

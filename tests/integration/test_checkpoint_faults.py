@@ -53,7 +53,7 @@ class Deaf:
         self.connection: socket.socket | None = None
 
     def accept(self) -> None:
-        """Wait until criu has asked its first question."""
+        """Wait until criu has sent its first request."""
         self.connection, _ = self.listening.accept()
         self.connection.settimeout(scaled(60))
         assert self.connection.recv(1)
@@ -74,7 +74,7 @@ def deaf() -> Iterator[Deaf]:
 
 
 def test_a_checkpoint_is_killed(counter: Counter, assert_nothing_left: Check) -> None:
-    """criu continues alone until it needs an answer; then it gives up, and the container continues."""
+    """criu carries on alone until it needs an answer; then it gives up, and the container continues."""
     pid = counter.run()
     with deaf() as server:
         checkpoint = counter.begin_checkpoint("--page-server", server.address)
@@ -115,9 +115,9 @@ def test_criu_is_killed(counter: Counter) -> None:
     counter.goes_on(counter.count)
 
 
-@pytest.mark.ocipy_only("runc ends at once, and leaves criu alone with the container")
+@pytest.mark.ocipy_only("runc exits at once, and leaves criu alone with the container")
 def test_a_checkpoint_is_interrupted(counter: Counter) -> None:
-    """criu gets time to end by itself: here it fails, and the container continues."""
+    """criu gets time to exit by itself: here it fails, and the container continues."""
     pid = counter.run()
     with deaf() as server:
         checkpoint = counter.begin_checkpoint("--page-server", server.address)

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("criu")
 
 @pytest.fixture
 def connections() -> None:
-    """Skips a test if criu cannot save a TCP socket: before 4.2 it uses a call that Linux 6.16 refuses."""
+    """Skip a test if criu cannot save a TCP socket: before 4.2 it uses a call that Linux 6.16 refuses."""
     with socket.socket() as one:
         try:
             one.getsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED)
@@ -51,8 +51,8 @@ def refused(asked: Asked, words: str, hint: str) -> None:
 
 
 @pytest.mark.differs_from_runc("the loopback interface stays down")
-def test_connections_of_the_containers_own(asked: Asked, connections: None) -> None:
-    """In the container's network namespace, over its loopback interface."""
+def test_connections_within_the_container(asked: Asked, connections: None) -> None:
+    """Connections in the container's network namespace, over its loopback interface."""
     asked.run()
     asked.ask(CONNECT)
     refused(asked, "Connected TCP socket", "give --tcp-established, here and at the restore")
@@ -78,7 +78,7 @@ for line in sys.stdin:
 
 @pytest.fixture
 def network() -> Iterator[str]:
-    """The path of a network namespace with a loopback interface, held by a process, as in a pod."""
+    """The path of a network namespace with a loopback interface, which a process keeps alive, as in a pod."""
     holder = subprocess.Popen(["unshare", "--net", "sh", "-c", "ip link set lo up && exec sleep 1000"])
     path = f"/proc/{holder.pid}/ns/net"
     try:
@@ -91,7 +91,7 @@ def network() -> Iterator[str]:
 
 
 @pytest.mark.differs_from_runc("with criu 3.17 its restore leaves the namespace locked", always=False)
-def test_a_connection_to_somebody_outside(asked: Asked, network: str, connections: None) -> None:
+def test_a_connection_to_the_outside(asked: Asked, network: str, connections: None) -> None:
     """A peer that does not notice the container's absence."""
     asked.bundle.without_namespace("network")
     asked.bundle.linux["namespaces"].append({"type": "network", "path": network})
@@ -130,7 +130,7 @@ def test_a_connection_that_is_not_accepted(asked: Asked, connections: None) -> N
 
 @pytest.mark.ocipy_only("runc has no --network-lock")
 @pytest.mark.parametrize("method", ["iptables", "nftables", "skip"])
-def test_how_connections_are_held(asked: Asked, connections: None, method: str) -> None:
+def test_how_connections_are_locked(asked: Asked, connections: None, method: str) -> None:
     if method == "nftables" and not has_feature("network_lock_nftables"):
         pytest.skip("needs a criu with nftables (criu check --feature network_lock_nftables)")
     asked.run()
@@ -156,7 +156,7 @@ def test_connections_that_are_closed(asked: Asked, connections: None) -> None:
     assert asked.ask("client.recv(100).decode()") == ""
 
 
-def test_a_socket_of_the_hosts(asked: Asked, work: Path) -> None:
+def test_a_datagram_socket_of_the_host(asked: Asked, work: Path) -> None:
     """Like a log socket: datagrams go to the current listener. Its path is the same inside and outside."""
     address = str(work / "sockets/log")
     (work / "sockets").mkdir()
@@ -164,7 +164,7 @@ def test_a_socket_of_the_hosts(asked: Asked, work: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
         log.bind(address)
         log.settimeout(scaled(10))
-        asked.bundle.without_namespace("network")  # criu looks for the other end in that of the container
+        asked.bundle.without_namespace("network")  # criu looks for the other end in the container's namespace
         asked.run()
         asked.ask(f"import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.connect({address!r})")
         asked.ask("s.send(b'before')")
@@ -175,8 +175,8 @@ def test_a_socket_of_the_hosts(asked: Asked, work: Path) -> None:
         assert log.recv(100) == b"after"
 
 
-def test_a_stream_of_the_hosts(asked: Asked) -> None:
-    """criu cannot do it, with or without the flag."""
+def test_a_stream_socket_of_the_host(asked: Asked) -> None:
+    """criu cannot save it, with or without the flag."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
         listening.bind(str(asked.ask.place / "stream"))
         listening.listen()
@@ -194,7 +194,7 @@ def test_a_stream_of_the_hosts(asked: Asked) -> None:
 
 
 @pytest.mark.parametrize("kind", ["flock", "lockf"])
-def test_locks_of_files(asked: Asked, kind: str) -> None:
+def test_file_locks(asked: Asked, kind: str) -> None:
     asked.run()
     asked.ask(f"import fcntl; file = open('/agent/lock', 'w'); fcntl.{kind}(file, fcntl.LOCK_EX)")
     refused(asked, "file locks", "give --file-locks, here and at the restore")
@@ -225,7 +225,7 @@ def test_a_lock_that_is_taken_meanwhile(asked: Asked) -> None:
 
 
 def test_a_file_with_another_name(asked: Asked) -> None:
-    """Deleted, but with another link: criu restores its first name for the restore."""
+    """It was deleted, but has another link: criu makes its first name again while it restores."""
     asked.run()
     asked.ask("import os; file = open('/agent/one', 'w+'); print('text', file=file, flush=True)")
     asked.ask("os.link('/agent/one', '/agent/other'); os.unlink('/agent/one')")
@@ -237,7 +237,7 @@ def test_a_file_with_another_name(asked: Asked) -> None:
     assert sorted(path.name for path in asked.ask.place.iterdir()) == ["answer", "other"]
 
 
-def test_a_terminal_of_the_hosts(counter: Counter) -> None:
+def test_a_terminal_of_the_host(counter: Counter) -> None:
     """It is a host file. A terminal inside the container is saved with or without --shell-job."""
     master, peer = os.openpty()
     try:
@@ -299,7 +299,7 @@ def test_the_modes_of_cgroups(asked: Asked, mode: str) -> None:
 def _make_below(directory: Path, pid: int) -> None:
     below = directory / "below"
     below.mkdir()
-    for name in ("cpuset.cpus", "cpuset.mems"):  # v1 admits no process while these are empty
+    for name in ("cpuset.cpus", "cpuset.mems"):  # on v1 no process may enter while these are empty
         if (below / name).exists():
             (below / name).write_text((directory / name).read_text())
     (below / "cgroup.procs").write_text(str(pid))

@@ -45,7 +45,7 @@ def size_of_pages(images: Path) -> int:
 
 
 def blocks_of_pages(images: Path) -> int:
-    """The files' size on disk, without holes."""
+    """The size of the files on disk, without holes."""
     return sum(path.stat().st_blocks * 512 for path in images.glob("pages-*.img"))
 
 
@@ -67,7 +67,7 @@ def test_leave_running(counter: Counter) -> None:
 
 @pytest.mark.parametrize("flag", ["", "--auto-dedup"])
 def test_a_chain_of_dumps(asked: Asked, work: Path, tracking: None, flag: str) -> None:
-    """Each dump has the changes since the one before; all together have the final memory."""
+    """Each dump has the changes since the previous one. Together they have the final memory."""
     pid = asked.run()
     asked.ask(FILL)
     asked.ask(f"fill(range({PAGES}), 'first')")
@@ -128,7 +128,7 @@ def listens(port: int) -> bool:
 
 @contextmanager
 def running(*words: str | Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run criu with these words until the end of the `with`."""
+    """Run criu with these arguments until the end of the `with` block."""
     process = subprocess.Popen([CRIU, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield process
@@ -138,7 +138,7 @@ def running(*words: str | Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_a_page_server(asked: Asked, work: Path) -> None:
-    """The memory arrives there; together with the rest it is a checkpoint."""
+    """The memory goes there; together with the other images it is a complete checkpoint."""
     asked.run()
     asked.ask(FILL)
     asked.ask(f"fill(range({PAGES}), 'first')")
@@ -158,7 +158,7 @@ def test_a_page_server(asked: Asked, work: Path) -> None:
 
 
 def test_no_page_server(counter: Counter) -> None:
-    """The container goes on."""
+    """The container continues."""
     pid = counter.run()
     failed = counter.checkpoint("--page-server", f"127.0.0.1:{free_port()}")
     failed.fails("criu")
@@ -169,7 +169,7 @@ def test_no_page_server(counter: Counter) -> None:
 
 
 def test_lazy_pages(asked: Asked, work: Path) -> None:
-    """The memory stays in the old container until the restored one uses it; then the old one is gone."""
+    """The memory stays in the old container until the restored one needs it. Then the old one is gone."""
     asked.run()
     asked.ask(FILL)
     asked.ask(f"fill(range({PAGES}), 'first')")

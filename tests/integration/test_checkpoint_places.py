@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("criu")
 
 
 def test_other_sources_of_mounts(asked: Asked, work: Path) -> None:
-    """As on another machine: bind sources come from the new config, including files, even open ones."""
+    """As on another machine: the sources of bind mounts come from the new config. They may be files, even open ones."""
     (work / "one").mkdir()
     (work / "one/file").write_text("the text of one")
     (work / "single").write_text("a single file")
@@ -74,8 +74,8 @@ def test_another_id(counter: Counter) -> None:
     assert first != counter.id and not Path(f"/proc/{pid}/root").exists()
 
 
-def test_two_of_one_checkpoint(counter: Counter) -> None:
-    """The images stay as they are."""
+def test_two_containers_from_one_checkpoint(counter: Counter) -> None:
+    """The images are not changed."""
     counter.run()
     counter.checkpoint().ok()
     images = {path.name: path.read_bytes() for path in counter.images.glob("*.img")}
@@ -95,7 +95,7 @@ def test_two_of_one_checkpoint(counter: Counter) -> None:
         counter.runtime.delete(first, force=True)
 
 
-def test_the_id_of_one_that_runs(counter: Counter) -> None:
+def test_the_id_of_a_running_container(counter: Counter) -> None:
     pid = counter.run()
     counter.checkpoint("--leave-running").ok()
     counter.restore(stderr=None).fails("already exists")
@@ -105,7 +105,7 @@ def test_the_id_of_one_that_runs(counter: Counter) -> None:
 
 @pytest.fixture
 def holder() -> Iterator[int]:
-    """A process with new namespaces, like a pod's."""
+    """A process with new namespaces, like the one that keeps a pod's alive."""
     process = subprocess.Popen(["unshare", "--net", "--ipc", "--uts", "sleep", "1000"])
     own = namespace("self", "uts")
     wait_until(lambda: namespace(process.pid, "uts") != own, "the namespaces")
@@ -156,7 +156,7 @@ def test_another_network_namespace(counter: Counter, holder: int) -> None:
 REAPER = "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN); signal.pause()"
 
 
-def test_the_pid_namespace_of_another(counter: Counter) -> None:
+def test_the_pid_namespace_of_another_container(counter: Counter) -> None:
     """Its first process belongs to another container, so this container's has a pid other than 1."""
     # It reaps the container's orphans, as a pod's first process does: until then their pids are not free.
     holder = subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child", PYTHON, "-c", REAPER])
@@ -205,7 +205,7 @@ def test_a_user_and_a_terminal(counter: Counter, work: Path) -> None:
     second.close()
 
 
-def test_read_by_nobody(counter: Counter) -> None:
+def test_a_caller_that_has_closed_its_streams(counter: Counter) -> None:
     """Streams that the caller has closed come from the checkpoint or stay closed; the restore succeeds."""
     counter.run()
     counter.checkpoint().ok()

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("criu")
 
 
 def test_threads(asked: Asked) -> None:
-    """Each continues on its own, with its locks."""
+    """Each thread continues by itself, with its locks."""
     asked.run()
     asked.ask("import threading; lock = threading.Lock(); lock.acquire(); counts = [0, 0, 0]; got = []")
     asked.ask(
@@ -78,7 +78,7 @@ def test_files(asked: Asked) -> None:
     assert [path.name for path in asked.ask.place.iterdir()] == ["answer"]
 
 
-def test_what_is_waited_for(asked: Asked) -> None:
+def test_sockets_timers_and_signals(asked: Asked) -> None:
     """Sockets, epoll, events, timers, signal handlers, and blocked and pending signals."""
     asked.run()
     asked.ask("import select, signal, socket; seen = []")

@@ -17,7 +17,7 @@ NewId = Callable[[], str]
 @pytest.mark.smoke
 @pytest.mark.unprivileged
 def test_version(runtime: Runtime) -> None:
-    """Docker reads every line with the word, and the last wins; conmon and podman print the whole text."""
+    """Docker reads every line with the word, and the last one wins; conmon and podman print the whole text."""
     result = runtime.call("--version").ok()
     assert result.stderr == ""
     named = [line for line in result.lines if "version" in line]
@@ -28,7 +28,7 @@ def test_version(runtime: Runtime) -> None:
 
 
 @pytest.mark.unprivileged
-@pytest.mark.ocipy_only("runc leaves the line out where it was built without")
+@pytest.mark.ocipy_only("runc leaves the line out if it was built without a commit")
 def test_version_tells_the_commit(runtime: Runtime) -> None:
     assert any(line.startswith("commit:") for line in runtime.call("--version").ok().lines)
     assert runtime.call("-v").ok().stdout == runtime.call("--version").stdout
@@ -69,7 +69,7 @@ def test_features_without_global_flags_and_root(runtime: Runtime) -> None:
 
 @pytest.mark.smoke
 def test_spec_writes_a_config_that_runs(runtime: Runtime, work: Path, busybox: BusyboxRootfs, new_id: NewId) -> None:
-    """Unchanged except for its terminal, which would need a console; other tests cover that."""
+    """The config runs as it is, except for its terminal, which would need a console; other tests cover that."""
     directory = work / "b"
     directory.mkdir()
     busybox.copy_to(directory / "rootfs")
@@ -186,7 +186,7 @@ def test_global_flags(runtime: Runtime, bundle: Bundle, new_id: NewId, work: Pat
         (["kill", "x", "TERM", "more"], []),
     ],
 )
-def test_what_the_parser_refuses(runtime: Runtime, words: list[str], flags: list[str]) -> None:
+def test_flags_that_the_parser_refuses(runtime: Runtime, words: list[str], flags: list[str]) -> None:
     result = runtime.call(*words, globals=flags)
     assert result.status not in (0, None) and result.status > 0, repr(result)
     assert "Traceback" not in result.stderr

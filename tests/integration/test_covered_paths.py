@@ -31,7 +31,7 @@ def with_links_to_root(rootfs: Path) -> None:
 def test_a_root_that_is_a_read_only_path_cannot_be_written_to(
     sh: RunScript, bundle: Bundle, path: str, flags: tuple[str, ...]
 ) -> None:
-    """The process's root itself, not a mount over it. Other mounts do not change."""
+    """That means the process's own root, not a mount over it. Other mounts stay unchanged."""
     with_links_to_root(bundle.rootfs)
     bundle.config["root"]["readonly"] = False
     bundle.linux["readonlyPaths"] = [path]
@@ -50,8 +50,8 @@ def test_a_root_that_is_a_masked_path_is_refused(scratch: Scratch, path: str) ->
 
 
 @steps
-def test_a_read_only_path_takes_along_what_is_mounted_below_it(scratch: Scratch) -> None:
-    """With its submounts: a copy of only the path's mount would uncover files."""
+def test_a_read_only_path_keeps_the_mounts_below_it(scratch: Scratch) -> None:
+    """A copy of the path's mount alone would uncover files."""
     (scratch.root / "data/below").mkdir(parents=True)
     (scratch.root / "data/below/covered").write_text("")
     with_proc(scratch).mount("/data/below", source="below")
@@ -93,7 +93,7 @@ def test_a_path_that_only_the_process_may_reach_is_not_left_uncovered(
     mode: int,
     user: dict[str, object],
 ) -> None:
-    """In a user namespace root has no rights on a directory with an unmapped owner or group."""
+    """Root in a user namespace has no privileges over a directory whose owner or group is not mapped."""
     closed_directory(bundle, owner, mode)
     bundle.process["user"] = user
     bundle.process["args"] = ["cat", "/closed/secret/file"]

@@ -38,7 +38,7 @@ def test_config_of_another_name(runtime: Runtime, bundle: Bundle, new_id: NewId,
 
 
 def test_config_at_create(runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path) -> None:
-    """Later commands use it too."""
+    """Later commands use this config too."""
     id, other = new_id(), work / "other.json"
     bundle.config["annotations"] = {"from": "other"}
     moved_config(bundle.args("sleep", "1000"), other)
@@ -66,7 +66,7 @@ def without_limits(bundle: Bundle) -> Bundle:
     return bundle
 
 
-def test_the_plan_knows_of_it(runtime: Runtime, bundle: Bundle) -> None:
+def test_the_plan_depends_on_the_manager(runtime: Runtime, bundle: Bundle) -> None:
     bundle.write()
     for manager, made in (("cgroupfs", True), ("disabled", False)):
         plan = runtime.call("plan", bundle.path, globals=[f"--cgroup-manager={manager}"]).ok()
@@ -119,7 +119,7 @@ def test_disabled_refuses_limits(runtime: Runtime, bundle: Bundle, new_id: NewId
     result.fails("/linux/resources/pids/limit: a limit needs a cgroup", "--cgroup-manager=disabled")
 
 
-def test_disabled_warns_of_device_rules(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+def test_disabled_warns_about_device_rules(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     without_limits(bundle).linux["resources"] = {"devices": [{"allow": False, "access": "rwm"}]}
     result = runtime.run(bundle.args("true"), new_id(), globals=DISABLED).ok()
     assert "/linux/resources/devices: device rules have no effect" in result.stderr
@@ -133,7 +133,7 @@ def test_cgroupfs_is_the_default(runtime: Runtime, bundle: Bundle, new_id: NewId
 
 
 def test_the_manager_wins_over_the_older_flag(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
-    """conmon puts its --systemd-cgroup before what podman adds."""
+    """conmon puts its --systemd-cgroup before the flags that podman adds."""
     result = runtime.run(
         without_limits(bundle).sh("exit 5"), new_id(), globals=["--systemd-cgroup", "--cgroup-manager", "disabled"]
     )

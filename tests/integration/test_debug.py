@@ -26,21 +26,23 @@ def records(log: Path) -> list[str]:
     return [record["msg"] for record in found]
 
 
-def test_all_steps_of_create_in_their_order(runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path) -> None:
+def test_all_steps_of_create_in_order(runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path) -> None:
     bundle.sh("true").write()
     plan = runtime.call("plan", "--format", "json", bundle.path).ok().json
     log = work / "log"
     runtime.call("--debug", "--log", log, "--log-format", "json", "run", "--bundle", bundle.path, new_id()).ok()
     lines = records(log)
     assert actions(lines, "host") == [step["action"] for step in plan["host"]]
-    # The steps after the wait run once the host's lane has ended.
+    # The steps after the wait run only after the host lane has ended.
     expected = [step["action"] for step in plan["init"]]
     assert actions(lines, "init") == expected[: expected.index("wait_for_start") + 1]
     (rootfs,) = [line for line in lines if line.startswith("init rootfs ")]
     assert rootfs.endswith(" /root/path")
 
 
-def test_on_standard_error_up_to_what_failed(runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path) -> None:
+def test_steps_on_standard_error_up_to_the_one_that_failed(
+    runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path
+) -> None:
     bundle.mount("/data", str(work / "missing"), "rbind", "ro").write()
     result = runtime.call("--debug", "run", "--bundle", bundle.path, new_id()).fails("cannot bind")
     lines = [line.removeprefix("ocipy: ") for line in result.stderr.splitlines()]
@@ -60,7 +62,7 @@ def test_exec(container: Callable[..., Container], runtime: Runtime, work: Path)
 
 
 def test_with_a_trace(runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path) -> None:
-    """Each works as without the other."""
+    """Each works as it does without the other."""
     bundle.sh("true").write()
     words = ("run", "--bundle", bundle.path, new_id())
     runtime.call("--debug", "--log", work / "log", "--log-format", "json", "--trace", work / "trace", *words).ok()

@@ -91,7 +91,7 @@ class TestUserNamespace:
     @pytest.mark.ocipy_only("runc does not look")
     @pytest.mark.parametrize("kind", ["c", "b"])
     def test_a_bound_node_is_verified(self, runtime: Runtime, bundle: Bundle, new_id: NewId, kind: str) -> None:
-        """Another number, or another type with the same number, whatever the host's device at that path."""
+        """An error results if the host's device at that path has another number, or another type with this number."""
         bundle.user_namespace()
         bundle.linux["devices"] = [{"path": "/dev/full", "type": kind, "major": 1, "minor": 3 if kind == "c" else 7}]
         bundle.write()
@@ -111,7 +111,7 @@ class TestUserNamespace:
 
 
 @pytest.mark.ocipy_only("a private part of ocipy")
-def test_nodes_can_be_bound_where_a_detached_filesystem_cannot_be_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nodes_can_be_bound_if_a_detached_filesystem_cannot_be_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     """Linux before 6.15."""
     from ocipy.host import devices
     from ocipy.init.mounts import make_filesystem
@@ -147,7 +147,7 @@ class TestNull:
             "ln -s /etc/passwd /dev/null",
         ],
     )
-    def test_files_are_covered_by_the_null_device_of_the_host_or_not_at_all(
+    def test_only_the_real_null_device_of_the_host_covers_files(
         self, runtime: Runtime, bundle: Bundle, new_id: NewId, script: str
     ) -> None:
         """CVE-2025-31133: a fake null device would be readable and writable in place of the masked file."""

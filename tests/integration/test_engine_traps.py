@@ -1,4 +1,4 @@
-"""Traps for engines, with calls like theirs: tests/engines/README.md has the table of all traps and their tests."""
+"""The traps in which runtimes fail engines, with calls like theirs. tests/engines/README.md lists all of them."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_trap_7_empty_runtime_directory_and_no_environment(
     assert set(os.listdir(work)) == before
 
 
-def test_trap_9_the_shims_socket_does_not_enter(container: Make, tmp_path: Path) -> None:
+def test_trap_9_the_shims_socket_does_not_reach_the_container(container: Make, tmp_path: Path) -> None:
     """containerd's shim leaves file descriptor 3 open, without --preserve-fds."""
     read, write = os.pipe()
     try:
@@ -126,7 +126,7 @@ def test_trap_9_the_shims_socket_does_not_enter(container: Make, tmp_path: Path)
 def test_trap_12_no_subreaper_in_each_form(
     runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path, command: str, flag: str
 ) -> None:
-    """In go-runc's order: with one dash, before --bundle."""
+    """As go-runc writes it: with one dash, before --bundle."""
     bundle.args("true").write()
     if command == "run":
         runtime.call("run", flag, "--bundle", bundle.path, new_id()).ok()
@@ -144,8 +144,8 @@ def test_trap_12_no_subreaper_in_each_form(
     assert "flag" not in result.stderr
 
 
-def test_trap_13_what_is_gone(runtime: Runtime, container: Make, new_id: NewId) -> None:
-    """Engines call `delete --force` after each end, even without a container, and `kill --all` after init's."""
+def test_trap_13_containers_that_are_gone(runtime: Runtime, container: Make, new_id: NewId) -> None:
+    """Engines call `delete --force` at every end, even without a container, and `kill --all` after init has exited."""
     result = runtime.delete(new_id(), force=True).ok()
     assert (result.stdout, result.stderr) == ("", "")
     one = container(args=["true"])
@@ -166,7 +166,7 @@ def test_trap_18_words_are_lower_case(runtime: Runtime, container: Make) -> None
 
 
 def test_trap_20_silence(container: Make, runtime: Runtime, work: Path) -> None:
-    """These write to the terminal of podman's user. update reads a file."""
+    """The output of these would appear on the terminal of podman's user. update reads a file."""
     one = container()
     resources = work / "resources"
     resources.write_text('{"pids": {"limit": 99}}')
@@ -178,7 +178,7 @@ def test_trap_20_silence(container: Make, runtime: Runtime, work: Path) -> None:
 
 
 def test_trap_21_a_failed_exec_leaves_no_pid_file(container: Make, runtime: Runtime, work: Path) -> None:
-    """The newest conmon takes its existence for success."""
+    """The newest conmon treats its existence as success."""
     one = container()
     one.start()
     words: list[str | Path] = ["--detach", "--pid-file", work / "pid", one.id, "no-such-command"]
@@ -187,7 +187,7 @@ def test_trap_21_a_failed_exec_leaves_no_pid_file(container: Make, runtime: Runt
     one.end()
 
 
-def test_dockers_script_between(runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path) -> None:
+def test_dockers_wrapper_script(runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path) -> None:
     """Docker turns runtimeArgs into a script without exec: the runtime is its child, and words are split again."""
     script = work / "with-args"
     script.write_text(f"#!/bin/sh\n{runtime.path} --systemd-cgroup=false $@\n")

@@ -29,7 +29,7 @@ def run_env(runtime: Runtime, bundle: Bundle, new_id: NewId) -> Callable[..., li
     return run
 
 
-def test_environment_is_exactly_the_configured(run_env: Callable[..., list[str]]) -> None:
+def test_environment_is_exactly_the_configured_one(run_env: Callable[..., list[str]]) -> None:
     assert run_env("A=1", "B=two words", "C=", "D=a=b", "HOME=/x", "ü=ö") == sorted(
         [PATH, "A=1", "B=two words", "C=", "D=a=b", "HOME=/x", "ü=ö"]
     )
@@ -47,19 +47,19 @@ def test_home_given_is_kept(run_env: Callable[..., list[str]]) -> None:
     assert run_env("HOME=/given") == ["HOME=/given", PATH]
 
 
-def test_last_of_two_wins(run_env: Callable[..., list[str]]) -> None:
+def test_the_last_of_two_values_wins(run_env: Callable[..., list[str]]) -> None:
     assert run_env("HOME=/x", "A=1", "A=2", "B=b", "A=3") == sorted([PATH, "HOME=/x", "A=3", "B=b"])
 
 
 @pytest.mark.parametrize("entry", ["NOEQUALS", "=empty", "", "NUL=a\0b"])
-def test_entries_that_are_no_assignments(runtime: Runtime, bundle: Bundle, new_id: NewId, entry: str) -> None:
+def test_entries_that_are_not_assignments(runtime: Runtime, bundle: Bundle, new_id: NewId, entry: str) -> None:
     bundle.process["env"].append(entry)
     runtime.create(bundle.args("true"), new_id()).fails()
     assert runtime.ids() == []
 
 
 def test_callers_environment_stays_outside(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
-    """An engine's whole environment reaches the runtime, including PYTHON and LD variables."""
+    """The engine's whole environment reaches the runtime, including PYTHON… and LD_… variables."""
     bundle.process["env"] = [PATH, "HOME=/"]
     hostile = {
         "SECRET": "x",
@@ -90,7 +90,7 @@ def test_python_variables_do_not_steer_the_runtime(runtime: Runtime, new_id: New
     result.fails("does not exist")
 
 
-def test_bare_environment_is_enough(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+def test_a_minimal_environment_is_enough(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     """podman's direct calls have no PATH, no HOME and no LANG."""
     id = new_id()
     bundle.sh("echo fine").write()
@@ -149,7 +149,7 @@ def test_current_directory_that_the_user_may_not_enter(runtime: Runtime, bundle:
     (directory / "inner").mkdir()
     bundle.process["capabilities"] = {}
     result = runtime.run(bundle.args("pwd"), new_id())
-    # If the user's rights do not suffice, root's are used; it must work with either.
+    # It must work with the user's privileges alone, or with root's.
     if result.status == 0:
         assert result.stdout == "/closed/inner\n"
     else:
@@ -206,7 +206,7 @@ def test_file_that_is_not_a_program(runtime: Runtime, bundle: Bundle, new_id: Ne
 
 
 def test_large_arguments_and_environment(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
-    """Over 64 KiB each: no length field of 16 bits anywhere between config.json and execve."""
+    """They are over 64 KiB each, which shows that no length between config.json and execve is limited to 16 bits."""
     bundle.process["env"] += [f"V{number}={'x' * 1000}" for number in range(100)]
     bundle.args("sh", "-c", "echo $#; tr '\\0' '\\n' < /proc/1/environ | grep -c ^V", "zero", *["y" * 1000] * 100)
     assert runtime.run(bundle, new_id()).ok().lines == ["100", "100"]

@@ -49,7 +49,7 @@ def test_broken_json_says_where(runtime: Runtime, bundle: Bundle, new_id: NewId)
     )
 
 
-@pytest.mark.ocipy_only("runc does not say in which place of a file that is no UTF-8 the fault is")
+@pytest.mark.ocipy_only("runc does not say where a file is not UTF-8")
 def test_config_in_invalid_utf8(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     bundle.args("true")
     path = bundle.write()
@@ -105,7 +105,7 @@ def test_wrong_shape(runtime: Runtime, bundle: Bundle, new_id: NewId, pointer: s
 
 
 @pytest.mark.parametrize("pointer", ["/ociVersion", "/process/args", "/process/cwd", "/root/path"])
-@pytest.mark.ocipy_only("runc takes some of these as empty")
+@pytest.mark.ocipy_only("runc treats some of these as empty")
 def test_required_member_missing(runtime: Runtime, bundle: Bundle, new_id: NewId, pointer: str) -> None:
     bundle.args("true")
     *path, last = pointer.strip("/").split("/")
@@ -146,7 +146,7 @@ def test_versions_that_engines_write(sh: Callable[..., Result], bundle: Bundle, 
 
 @pytest.mark.ocipy_only("runc does not look at ociVersion")
 @pytest.mark.parametrize("version", ["2.0.0", "", "1", "one"])
-def test_versions_that_are_not_ours(runtime: Runtime, bundle: Bundle, new_id: NewId, version: str) -> None:
+def test_unsupported_versions(runtime: Runtime, bundle: Bundle, new_id: NewId, version: str) -> None:
     bundle.config["ociVersion"] = version
     refused(runtime, bundle.args("true"), new_id(), "/ociVersion")
 
@@ -177,7 +177,7 @@ def test_rootfs_is_a_file(runtime: Runtime, make_bundle: Callable[..., Bundle], 
 
 @pytest.mark.differs_from_runc("runc cannot pivot into the host's root")
 def test_rootfs_is_the_hosts_root(runtime: Runtime, make_bundle: Callable[..., Bundle], new_id: NewId) -> None:
-    """Allowed, and mounts in the container stay there: the leak check looks at the host's mounts."""
+    """This is allowed, and mounts in the container stay there: the leak check looks at the host's mounts."""
     bundle = make_bundle(rootfs=False).args("/bin/sh", "-c", "touch /etc/new || echo read-only")
     bundle.config["root"] = {"path": "/", "readonly": True}
     bundle.without_mount("/sys/fs/cgroup")
@@ -224,7 +224,7 @@ def test_missing_mount_source(runtime: Runtime, bundle: Bundle, new_id: NewId) -
 
 
 def test_failures_late_in_create_leave_nothing(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
-    """Each of these fails at a different point, the last ones when almost everything exists."""
+    """Each of these fails at a different point, the last ones when almost everything has been made."""
     for edit in (
         _edit("/linux/sysctl", {"kernel.shmmax": "x"}),
         _edit("/process/apparmorProfile", "no-such-profile"),
@@ -318,7 +318,7 @@ def test_usage(runtime: Runtime, words: list[str]) -> None:
 
 @pytest.mark.unprivileged
 def test_closed_standard_error(runtime: Runtime, new_id: NewId) -> None:
-    """A missing engine must not turn an error into a crash."""
+    """An engine that has gone must not turn an error into a crash."""
     read, write = os.pipe()
     os.close(read)
     result = runtime.call("state", new_id(), stderr=write)

@@ -53,7 +53,7 @@ def test_stats(container: MakeContainer, bundle: Bundle, host: Host) -> None:
 
 
 def test_numbers_are_unsigned(container: MakeContainer) -> None:
-    """Engines can decode it: "max" or a negative number would fail, so no limit is a large number."""
+    """Engines fail to decode "max" or a negative number, so "no limit" is a large number."""
     one = container().start()
     text = one.runtime.call("events", "--stats", one.id).ok().stdout
     assert '"max"' not in text.replace('"max":', "")
@@ -74,7 +74,7 @@ def test_stats_without_a_running_process(container: MakeContainer, status: str) 
     assert one.runtime.call("events", "--stats", one.id).ok().json["data"]["pids"]["current"] >= 1
 
 
-def test_stats_from_time_to_time(container: MakeContainer) -> None:
+def test_periodic_stats(container: MakeContainer) -> None:
     one = container().start()
     call = one.runtime.begin("events", "--interval", "100ms", one.id)
     wait_until(lambda: len(lines_of(call)) >= 3, timeout=20)
@@ -101,7 +101,7 @@ def test_it_ends_with_the_last_process(container: MakeContainer, bundle: Bundle,
 
 
 def watched(container: MakeContainer, bundle: Bundle, script: str) -> tuple[Container, Running]:
-    """A container with little memory, which gets a word once a call listens to its events, and that call."""
+    """Return a container with little memory, and a call that listens to its events. Its script gets a line to begin."""
     bundle.linux["resources"]["memory"] = {"limit": 20 * MEGABYTE, "swap": 20 * MEGABYTE}
     reader, writer = os.pipe()
     one = container(bundle.sh(script), stdin=reader).start()
@@ -124,7 +124,7 @@ def test_an_oom_kill_of_a_child(container: MakeContainer, bundle: Bundle) -> Non
 
 
 def test_an_oom_kill_of_init(container: MakeContainer, bundle: Bundle) -> None:
-    """The event arrives although the container ends with it."""
+    """The event arrives even though the container ends at the same time."""
     one, call = watched(container, bundle, "read line; exec dd if=/dev/zero of=/dev/null bs=100M count=1")
     assert one.reap() == 137
     one.runtime.delete(one.id).ok()
@@ -132,8 +132,8 @@ def test_an_oom_kill_of_init(container: MakeContainer, bundle: Bundle) -> None:
     assert {"type": "oom", "id": one.id} in lines_of(call)
 
 
-@pytest.mark.ocipy_only("runc says so, and goes on")
-def test_nobody_reads_any_more(container: MakeContainer) -> None:
+@pytest.mark.ocipy_only("runc says so, and continues")
+def test_the_reader_has_gone(container: MakeContainer) -> None:
     one = container().start()
     reader, writer = os.pipe()
     call = one.runtime.begin("events", "--interval", "50ms", one.id, stdout=writer)

@@ -51,7 +51,7 @@ def test_death_by_signal_is_128_and_its_number(one: Container, number: int) -> N
 )
 @pytest.mark.parametrize("detach", [False, True])
 def test_command_that_cannot_be_executed(one: Container, work: Path, name: str, words: str, detach: bool) -> None:
-    """The sentences that engines match, 255, and no pid file, not even an old one."""
+    """The error texts that engines match, status 255, and no pid file, not even an old one."""
     file = work / "pid"
     file.write_text("1")
     flags: list[str | Path] = ["--pid-file", file, *(["--detach"] if detach else [])]
@@ -64,7 +64,7 @@ def test_command_that_cannot_be_executed(one: Container, work: Path, name: str, 
     "detach", [False, pytest.param(True, marks=pytest.mark.ocipy_only("runc's detached exec does not learn of it"))]
 )
 def test_interpreter_that_is_missing(container: MakeContainer, bundle: Bundle, detach: bool) -> None:
-    """Only execve(2) itself notices that, also when detached."""
+    """Only execve(2) itself notices that. The error is reported even if the process is detached."""
     bundle.file("/bin/script", "#!/no/such/interpreter\n", 0o755)
     one = container(bundle.args("sleep", "1000")).start()
     one.exec("script", flags=["--detach"] if detach else []).fails("no such file or directory", status=FAILED)
@@ -101,7 +101,7 @@ def test_no_id(runtime: Runtime) -> None:
 
 
 @pytest.mark.smoke
-def test_it_is_where_the_container_is(container: MakeContainer, detached: Detached) -> None:
+def test_it_joins_the_containers_namespaces_and_cgroups(container: MakeContainer, detached: Detached) -> None:
     one = container().start()
     pid = detached(one, "sleep", "1000")
     assert namespaces(pid) == namespaces(one.pid)
@@ -218,7 +218,7 @@ def test_null_device_is_the_containers(one: Container, detached: Detached) -> No
 
 
 def test_preserved_descriptors(one: Container) -> None:
-    """It passes 3, and closes 4."""
+    """Descriptor 3 is passed on, 4 is closed."""
     prefix = ["sh", "-c", 'exec 3>&1 4>&1; exec "$@"', "sh"]
     script = "echo through >&3; for fd in 3 4; do test -e /proc/self/fd/$fd && echo $fd; done"
     result = one.sh(script, "--preserve-fds", "1", prefix=prefix)
@@ -248,7 +248,7 @@ def test_signals_and_umask_of_the_caller_are_not_inherited(one: Container, detac
     assert status["Umask"] == "0022"
 
 
-def test_death_of_the_callers_parent_is_not_the_processs(one: Container, detached: Detached) -> None:
+def test_death_of_the_callers_parent_does_not_kill_the_process(one: Container, detached: Detached) -> None:
     """conmon and the shim start the runtime with PR_SET_PDEATHSIG, which only fork clears (prctl(2))."""
     pid = detached(one, "sleep", "1000", prefix=["setpriv", "--pdeathsig", "KILL"])
     wait_until(lambda: process_state(pid) == "S")

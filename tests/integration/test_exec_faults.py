@@ -68,7 +68,7 @@ class Injector:
                 self.first = Counter(re.findall(r"^(\w+)\(", text.partition(BEGIN)[0], re.MULTILINE))
 
     def places(self, call: str) -> list[int]:
-        """Which of the calls to try."""
+        """Choose the calls to try."""
         first, last = self.first[call] + 1, self.last[call]
         return sorted({first + (last - first) * index // max(SAMPLES - 1, 1) for index in range(SAMPLES)})
 
@@ -84,7 +84,7 @@ class Injector:
         self.file.unlink(missing_ok=True)
 
     def reap(self) -> None:
-        """The orphan of a killed runtime, which its caller adopts."""
+        """Reap the orphan of a killed runtime, which its caller adopts."""
         for pid in descendants() - self.before:
             wait_until(lambda: process_state(pid) in ("Z", ""))  # noqa: B023
             os.waitpid(pid, 0)
@@ -146,7 +146,7 @@ def test_a_signal_comes(injector: Injector, call: str, number: signal.Signals) -
 
 def test_a_pid_that_now_belongs_to_another_process(runtime: Runtime, container: MakeContainer, work: Path) -> None:
     """The container's process dies after the liveness check, and its pid goes to a host process with the runtime's
-    namespaces and root. The command must not execute there."""
+    namespaces and root. The command must not be executed there."""
     one = container().start()
     trap = ["strace", "-qq", "-o", str(work / "calls"), "-P", f"/proc/{one.pid}/ns/cgroup",
             "-e", "inject=newfstatat:delay_enter=3000000"]  # fmt: skip
@@ -164,12 +164,12 @@ def test_a_pid_that_now_belongs_to_another_process(runtime: Runtime, container: 
 
 
 def runtime_child(pid: int) -> bool:
-    """strace has started the runtime."""
+    """Return the pid of the runtime once strace has started it."""
     return bool(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
 
 
 def take_pid(pid: int) -> subprocess.Popen[bytes]:
-    """A child with this pid (ns_last_pid, pid_namespaces(7)). Other processes start too, so it takes several tries."""
+    """Start a child with this pid (ns_last_pid, pid_namespaces(7)). Others start too: it may take several tries."""
     for _ in range(200):
         Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 1))
         process = subprocess.Popen(["sleep", "1000"])
@@ -177,4 +177,4 @@ def take_pid(pid: int) -> subprocess.Popen[bytes]:
             return process
         process.kill()
         process.wait()
-    pytest.skip("others took the number")
+    pytest.skip("other processes took the pid")

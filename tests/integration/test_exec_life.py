@@ -42,7 +42,7 @@ def test_paused_container(one: Container) -> None:
     one.exec("true").ok()
 
 
-def test_paused_container_on_demand(one: Container) -> None:
+def test_paused_container_with_ignore_paused(one: Container) -> None:
     """It is frozen and thawed with the container."""
     one.runtime.call("pause", one.id).ok()
     running = one.runtime.begin("exec", "--ignore-paused", one.id, "echo", "thawed")
@@ -55,7 +55,7 @@ def test_paused_container_on_demand(one: Container) -> None:
 
 @pytest.mark.ocipy_only("runc hangs until the container is resumed")
 def test_interrupted_while_the_container_is_paused(one: Container, host: Host) -> None:
-    """Its leftover process has been killed, and ends once it is thawed."""
+    """The process that it leaves has been killed, and dies once it is thawed."""
     one.runtime.call("pause", one.id).ok()
     running = one.runtime.begin("exec", "--ignore-paused", one.id, "sleep", "1000")
     # On v2 the joiner is cloned into the frozen cgroup, and stays there. On v1, only after it has ended: then its child
@@ -128,7 +128,7 @@ def test_cgroup_of_some_controllers(one: Container, detached: Detached) -> None:
 
 @pytest.mark.needs_cgroup_v2
 def test_process_that_has_moved_on(one: Container, detached: Detached) -> None:
-    """A cgroup with controllers for its children admits no process: exec follows the first process."""
+    """No process may enter a cgroup with controllers for its children: exec follows the first process."""
     (mount,) = cgroup_hierarchies().values()
     own = mount / one.bundle.linux["cgroupsPath"].lstrip("/")
     (own / "init").mkdir()
@@ -166,10 +166,10 @@ def test_limits_are_enforced(container: MakeContainer, bundle: Bundle) -> None:
     assert "fork" in result.stderr
 
 
-@pytest.mark.ocipy_only("runc does not always get the threads that it needs")
+@pytest.mark.ocipy_only("runc cannot always start the threads that it needs")
 @pytest.mark.parametrize("limit", [1, pytest.param(2, marks=pytest.mark.smoke)])
 def test_as_many_processes_as_the_limit_permits(container: MakeContainer, bundle: Bundle, limit: int) -> None:
-    """exec still works, for debugging, even if entering takes two processes for a moment."""
+    """exec still works, for debugging, even though entering takes two processes for a moment."""
     bundle.linux["resources"]["pids"] = {"limit": limit}
     one = container(bundle.args("sleep", "1000")).start()
     one.exec("true").ok()
@@ -239,7 +239,7 @@ def test_signals_are_forwarded(one: Container, number: signal.Signals) -> None:
     assert result.stdout == f"ready\ngot {name}\n"
 
 
-def test_nothing_of_the_runtime_stays(one: Container, detached: Detached) -> None:
+def test_no_process_of_the_runtime_remains(one: Container, detached: Detached) -> None:
     """Neither an intermediate process nor a zombie."""
     before = descendants()
     pid = detached(one, "sleep", "1000")
@@ -263,7 +263,7 @@ def test_container_ends_meanwhile(one: Container) -> None:
 
 @pytest.mark.ocipy_only("runc leaves processes behind")
 def test_container_ends_while_exec_begins(container: MakeContainer, work: Path) -> None:
-    """Whichever wins: one clear line, no hang, no process left behind."""
+    """Whichever wins, there is one clear line, no hang, and no process left behind."""
     before = descendants()
     for number in range(10):
         one = container(args=["sleep", "1000"]).start()
@@ -281,7 +281,7 @@ def test_container_ends_while_exec_begins(container: MakeContainer, work: Path) 
 
 
 def test_pid_file_that_cannot_be_written(one: Container, work: Path) -> None:
-    """The process is killed: no caller would know about it."""
+    """The process is killed, since no caller would know about it."""
     before = descendants()
     one.exec("sleep", "1000", flags=["--detach", "--pid-file", work / "no/such/directory/pid"]).fails(status=FAILED)
     assert descendants() == before
@@ -296,7 +296,7 @@ def test_many_in_the_background_end_with_the_container(one: Container, detached:
 
 @pytest.mark.ocipy_only("runc says only that it has given up")
 def test_the_process_that_delays_the_end_is_named(one: Container, work: Path) -> None:
-    """A process that its caller does not reap: until then the first process of the pid namespace cannot end."""
+    """Its caller does not reap a process. Until then the first process of the pid namespace cannot exit."""
     one.exec("sleep", "1000", flags=["--detach", "--pid-file", work / "pid"]).ok()
     pid = int((work / "pid").read_text())
     result = one.runtime.delete(one.id, force=True, timeout=60).fails(

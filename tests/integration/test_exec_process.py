@@ -93,7 +93,7 @@ def test_user_that_is_not_a_number(one: Container, given: str) -> None:
     one.exec("true", flags=["--user", given]).fails("bad", status=FAILED)
 
 
-@pytest.mark.differs_from_runc("runc takes any number modulo 2**32")
+@pytest.mark.differs_from_runc("runc reads any number modulo 2**32")
 @pytest.mark.parametrize("given", ["-1", "4294967295", "4294967296", "+1", "1:4294967295"])
 def test_user_out_of_range(one: Container, given: str) -> None:
     one.exec("true", flags=["--user", given]).fails("bad", status=FAILED)
@@ -124,7 +124,7 @@ def test_capabilities_of_a_user_without_any(container: MakeContainer, bundle: Bu
     assert all(int(proc_status(pid)[name], 16) == 0 for name in ("CapPrm", "CapEff", "CapBnd", "CapInh", "CapAmb"))
 
 
-@pytest.mark.ocipy_only("runc takes one form of a flag only")
+@pytest.mark.ocipy_only("runc accepts only one form of a flag")
 def test_flags_in_both_forms(one: Container) -> None:
     result = one.sh("echo $A$B; id -G", "--env", "A=1", "-e", "B=2", "-g", "5", "--additional-gids", "6")
     assert result.ok().lines == ["12", "0 5 6"]
@@ -170,7 +170,7 @@ profile ocipy-exec-test flags=(attach_disconnected,mediate_deleted) {
 @pytest.mark.needs_program("apparmor_parser")
 @pytest.mark.parametrize("by", ["config", "flag", "process"])
 def test_apparmor(container: MakeContainer, bundle: Bundle, work: Path, by: str) -> None:
-    """The profile defaults to the container's, also with noNewPrivileges."""
+    """The profile defaults to the container's, even with noNewPrivileges."""
     source = work / "profile"
     source.write_text(PROFILE)
     subprocess.run(["apparmor_parser", "--replace", "--skip-cache", source], check=True, timeout=120)
@@ -202,15 +202,15 @@ def test_keyring(container: MakeContainer) -> None:
     one.exec("sh", "-c", script).ok()
 
 
-def test_words_after_the_id_are_the_commands(one: Container) -> None:
+def test_arguments_after_the_id_belong_to_the_command(one: Container) -> None:
     assert one.exec("echo", "--user", "x", "--", "-e", "").ok().stdout == "--user x -- -e \n"
     assert one.exec("printf", "%s", "a\nb\tc").ok().stdout == "a\nb\tc"
     one.exec("--", "true").fails('exec: "--": executable file not found', status=FAILED)
     one.runtime.call("exec", "--", one.id, "true").ok()
 
 
-@pytest.mark.differs_from_runc("runc replaces what is no UTF-8")
-def test_words_that_are_no_utf_8(one: Container) -> None:
+@pytest.mark.differs_from_runc("runc replaces anything that is not UTF-8")
+def test_arguments_that_are_not_utf_8(one: Container) -> None:
     word = os.fsdecode(b"\xff\xfe x")
     assert one.exec("printf", "%s", word, flags=["--env", "A=" + word]).ok().raw_stdout == b"\xff\xfe x"
     assert one.sh('printf "%s" "$A"', "--env", "A=" + word).ok().raw_stdout == b"\xff\xfe x"
@@ -227,7 +227,7 @@ def process(one: Container, **members: object) -> Path:
     return path
 
 
-@pytest.mark.differs_from_runc("runc leaves the umask out")
+@pytest.mark.differs_from_runc("runc ignores the umask")
 def test_umask_of_a_process_object(one: Container) -> None:
     path = process(one, args=["sh", "-c", "umask"], user={"umask": 0o077})
     assert one.exec(flags=["--process", path]).ok().stdout == "0077\n"
@@ -248,8 +248,10 @@ def test_process_object(one: Container) -> None:
 
 
 @pytest.mark.differs_from_runc("runc's process has the caller's limits")
-def test_what_a_process_object_leaves_out_is_the_containers(container: MakeContainer, bundle: Bundle) -> None:
-    """Engines omit capabilities, limits and labels; that must not give the process more freedom."""
+def test_members_missing_from_a_process_object_come_from_the_container(
+    container: MakeContainer, bundle: Bundle
+) -> None:
+    """Engines omit capabilities, limits and labels. That must not give the process more privileges."""
     bundle.process["user"]["umask"] = 0o027
     bundle.process["oomScoreAdj"] = 333
     one = container(bundle.args("sleep", "1000")).start()
@@ -262,7 +264,7 @@ def test_what_a_process_object_leaves_out_is_the_containers(container: MakeConta
 
 
 @pytest.mark.differs_from_runc("runc treats it as false")
-def test_no_new_privileges_that_a_process_object_leaves_out(one: Container) -> None:
+def test_no_new_privileges_missing_from_a_process_object(one: Container) -> None:
     path = process(one, args=["grep", "NoNewPrivs", "/proc/self/status"])
     assert one.exec(flags=["-p", path]).ok().stdout.split()[1] == "1"
 

@@ -62,7 +62,7 @@ def test_process_object_with_a_terminal(one: Container, console: Console, detach
         os.waitpid(int(file.read_text()), 0)
 
 
-def test_terminal_beside_that_of_the_container(
+def test_a_second_terminal_next_to_the_containers(
     container: MakeContainer, bundle: Bundle, console: Console, detached: Detached
 ) -> None:
     bundle.process["terminal"] = True
@@ -70,7 +70,7 @@ def test_terminal_beside_that_of_the_container(
     os.close(console.accept())
     detached(one, "sh", "-c", LOOK + "; exec sleep 1000", flags=("-t", "--console-socket", console.path))
     assert read_until(console.accept(), "end\n").splitlines()[0] == "/dev/pts/1"
-    assert one.sh("tty").status == 1, "without --tty there is none"
+    assert one.sh("tty").status == 1, "without --tty there is no terminal"
 
 
 def test_user_namespace(container: MakeContainer, bundle: Bundle, console: Console, detached: Detached) -> None:
@@ -152,8 +152,8 @@ def test_cri_o_streams_in_the_foreground(one: Container) -> None:
     terminal.close()
 
 
-@pytest.mark.ocipy_only("runc fails without a terminal of the user's")
-def test_foreground_without_a_terminal_of_the_users(one: Container) -> None:
+@pytest.mark.ocipy_only("runc fails if the user has no terminal")
+def test_foreground_for_a_user_without_a_terminal(one: Container) -> None:
     result = one.sh("tty; read line; echo got $line", "--tty", stdin=b"hello\n", start_new_session=True).ok()
     assert {"/dev/pts/0", "got hello"} <= set(result.lines)
 
@@ -168,7 +168,7 @@ def test_the_end_of_an_input_without_a_terminal(one: Container, given: bytes | N
     assert result.lines[0] == (given or b"").decode() * 2 or not given
 
 
-def test_the_end_of_the_runtime_is_the_end_of_its_terminal(one: Container) -> None:
+def test_the_terminal_hangs_up_when_the_runtime_dies(one: Container) -> None:
     """If it is killed, its process gets a hang-up (SIGHUP) from the terminal, as with any shell."""
     terminal = UserTerminal(one.runtime, "exec", "-t", one.id, "sh", "-c", "echo ready; exec sleep 1000")
     read_until(terminal.master, "ready\n")

@@ -32,7 +32,7 @@ FAILED = 255
 
 
 def test_cve_2016_3697_digits_are_a_number(container: MakeContainer, bundle: Bundle) -> None:
-    """Also if the image's passwd has such ids for a name."""
+    """Even if the image's passwd has a user of that name."""
     bundle.file("/etc/passwd", "root:x:0:0::/:/bin/sh\n1000:x:0:0::/root:/bin/sh\n0:x:7:7::/:/bin/sh\n")
     bundle.file("/etc/group", "root:x:0:\n1000:x:0:\n")
     one = container(bundle.args("sleep", "1000")).start()
@@ -51,7 +51,7 @@ def test_cve_2016_8867_no_ambient_capabilities(one: Container) -> None:
 
 
 @pytest.mark.parametrize("capabilities", [[], ["CAP_SYS_ADMIN"]])
-def test_cve_2016_9962_nothing_of_the_host_is_to_be_seen(
+def test_cve_2016_9962_nothing_of_the_host_is_visible(
     container: MakeContainer, bundle: Bundle, work: Path, capabilities: list[str]
 ) -> None:
     """A container inspects every process that enters its pid namespace: no root, cwd or file descriptor of the host."""
@@ -126,7 +126,7 @@ def test_cve_2019_16884_label_by_a_fake_proc(container: MakeContainer, bundle: B
 
 @pytest.mark.needs_apparmor
 def test_cve_2019_16884_profile_through_a_fake_proc(container: MakeContainer, bundle: Bundle) -> None:
-    """It is applied nevertheless, or the exec fails."""
+    """The profile is applied nevertheless, or the exec fails."""
     bundle.capabilities("CAP_SYS_ADMIN")
     bundle.process["apparmorProfile"] = "unconfined"
     script = "mount -t tmpfs none /proc && mkdir -p /proc/self/attr/apparmor && echo mounted; exec sleep 1000"
@@ -224,11 +224,11 @@ def test_cve_2024_21626_directory_that_becomes_a_link(container: MakeContainer, 
 
 @pytest.mark.parametrize(("given", "uid"), [("1", 1), ("1:2", 1), ("01", 1)])
 def test_cve_2026_30892_user_without_a_group(one: Container, given: str, uid: int) -> None:
-    """`-u 1` is user 1, and not root."""
+    """`-u 1` means user 1, not root."""
     assert one.exec("id", "-u", flags=["-u", given]).ok().stdout == f"{uid}\n"
 
 
-@pytest.mark.ocipy_only("runc takes -1 for 4294967295, and no group for an error of another kind")
+@pytest.mark.ocipy_only("runc treats -1 as 4294967295, and reports a missing group as another error")
 @pytest.mark.parametrize("given", ["1:", ":2", "-1", "4294967295", "4294967296", "1x"])
 def test_cve_2026_30892_invalid_user(one: Container, given: str) -> None:
     one.exec("id", "-u", flags=["-u", given]).fails("--user", status=FAILED)
@@ -267,7 +267,7 @@ def test_fifo_in_the_place_of_a_file(container: MakeContainer, bundle: Bundle, f
     assert result.stdout == ("/\n" if file == "/etc/passwd" else "/root\n")
 
 
-def test_joining_process_is_closed_to_the_containers_user(container: MakeContainer, bundle: Bundle) -> None:
+def test_the_containers_user_cannot_inspect_the_joiner(container: MakeContainer, bundle: Bundle) -> None:
     """A process of the same user in the container tries to trace and inspect each entering process: prctl(2),
     PR_SET_DUMPABLE."""
     bundle.process["user"] = {"uid": 1000, "gid": 1000}

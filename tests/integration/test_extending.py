@@ -18,7 +18,7 @@ TOP = Path(__file__).parents[2]
 PAGE = (TOP / "docs/extending.md").read_text()
 NAME = "org.example.mdwe"
 
-# Asks for a writable and executable page: the exit status is 0 on success, 13 (EACCES) otherwise.
+# Ask for a writable and executable page. The exit status is 0 on success, 13 (EACCES) otherwise.
 PROBE = """
 #include <errno.h>
 #include <sys/mman.h>

@@ -127,12 +127,12 @@ class Injector:
                 self.cloned = Counter(re.findall(r"^(\w+)\(", text.partition("clone3(")[0], re.MULTILINE))
 
     def places(self, call: str, samples: int = SAMPLES) -> list[int]:
-        """Which of the calls to try."""
+        """Choose the calls to try."""
         first, last = self.first[call] + 1, self.last[call]
         return sorted({first + (last - first) * index // max(samples - 1, 1) for index in range(samples)})
 
     def inject(self, call: str, place: int, fault: str) -> tuple[str, Result]:
-        """(the container's id, the result)."""
+        """Return (the container's id, the result)."""
         id = self.new_id()
         strace = ["strace", "-f", "-qq", "-o", "/dev/null"]
         if fault.startswith("error="):
@@ -155,7 +155,7 @@ class Injector:
             assert all(line.startswith("ocipy: run ") for line in told), result
             assert all(NAMED.search(line) for line in told), result
             if result.status and (call in ("rmdir", "unlink") or self._has_run(id)):
-                # The deletion failed. Its leftovers are known.
+                # The deletion failed, and the error names the leftovers.
                 self.runtime.delete(id, force=True).ok()
             self.nothing_left()
 
@@ -226,7 +226,7 @@ def test_a_signal_comes_on_the_way_through_a_stage(staged: Injector, call: str, 
 
 @pytest.mark.parametrize("through", ["ordinary", "staged"])
 def test_a_kill_between_the_clone_and_the_state(request: pytest.FixtureRequest, through: str) -> None:
-    """The state has no pid yet, so init must end by itself, and delete must find the rest."""
+    """The state has no pid yet, so init must exit by itself, and delete must find the rest."""
     injector: Injector = request.getfixturevalue(through)
     # The first file that the host opens after the clone: /proc/PID/stat, for the state.
     id, result = injector.inject("openat", injector.cloned["openat"] + 1, "signal=SIGKILL")

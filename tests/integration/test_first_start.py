@@ -22,13 +22,13 @@ pytestmark = [
 ]
 
 
-def test_the_first_start_makes_it(fresh: Installation) -> None:
+def test_the_first_start_makes_a_snapshot(fresh: Installation) -> None:
     assert fresh.start() == NONE_YET
     is_made(fresh)
 
 
 @pytest.mark.parametrize("command", ["state", "run"])
-def test_a_failing_or_sealed_command_makes_it_too(fresh: Installation, bundle: Bundle, command: str) -> None:
+def test_a_failing_or_sealed_command_makes_one_too(fresh: Installation, bundle: Bundle, command: str) -> None:
     bundle.write()
     words = ["run", "--bundle", str(bundle.path), f"first-{os.getpid()}"] if command == "run" else ["state", "x"]
     fresh.call("--root", str(bundle.path / "state"), *words)
@@ -36,7 +36,7 @@ def test_a_failing_or_sealed_command_makes_it_too(fresh: Installation, bundle: B
 
 
 def test_the_maker_delays_nobody_who_waits_for_the_command(fresh: Installation, tmp_path: Path) -> None:
-    """Its process has none of the caller's pipes, sessions, directories and cgroups."""
+    """It keeps none of the caller's pipes, session, directory and cgroup."""
     read, write = os.pipe()
     fresh.call("state", "nobody", pass_fds=(write,), cwd=str(tmp_path))  # ends at the end of file of two more pipes
     os.close(write)
@@ -61,7 +61,7 @@ def test_the_maker_delays_nobody_who_waits_for_the_command(fresh: Installation, 
 
 @pytest.mark.needs_program("strace")
 def test_an_executable_that_an_upgrade_replaces_meanwhile_is_executed(fresh: Installation, tmp_path: Path) -> None:
-    """The running one is not continued in the other one's code (replace.c)."""
+    """The running one does not continue in the code of the new one (replace.c)."""
     fresh.call("setup")
     build_id = fresh.snapshot.read_bytes()[8:28]
     ours = fresh.python.read_bytes()
@@ -94,7 +94,7 @@ def test_another_user_makes_no_snapshot(fresh: Installation) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes another user")
-def test_where_no_overlay_can_be_mounted_it_says_which_commands_are_slow(fresh: Installation) -> None:
+def test_without_an_overlay_it_says_which_commands_are_slow(fresh: Installation) -> None:
     fresh.call("setup")
     script = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$0" --version'
     command = ["unshare", "--user", "--map-root-user", "sh", "-c", script, str(fresh.executable)]
@@ -126,7 +126,7 @@ def test_an_executable_that_others_can_write_makes_no_snapshot(fresh: Installati
         fresh.executable.chmod(0o755)
 
 
-def test_a_snapshot_that_others_can_write_is_made_anew(fresh: Installation) -> None:
+def test_a_snapshot_that_others_can_write_is_made_again(fresh: Installation) -> None:
     fresh.call("setup")
     fresh.snapshot.chmod(0o646)
     assert fresh.start() == "slow (the snapshot is writable by others; one is made when this command ends)"
@@ -159,7 +159,7 @@ def test_a_library_in_the_place_of_the_snapshots_is_named(fresh: Installation, t
     assert fresh.start() == "snapshot"
 
 
-def test_setup_makes_it_and_makes_it_anew(fresh: Installation) -> None:
+def test_setup_makes_it_and_makes_it_again(fresh: Installation) -> None:
     for _ in range(2):
         before = fresh.snapshot.stat().st_ino
         said = fresh.call("setup")
@@ -184,7 +184,7 @@ def test_a_moved_installation_makes_a_new_snapshot(fresh: Installation, tmp_path
 def test_a_missing_or_closed_python_is_reported_in_one_sentence(
     fresh: Installation, bundle: Bundle, snapshot: bool, mode: int
 ) -> None:
-    """Nothing is said by the interpreter, whose own word is "Fatal Python error"."""
+    """The interpreter prints nothing: it would say "Fatal Python error"."""
     if snapshot:
         fresh.call("setup")
     bundle.write()

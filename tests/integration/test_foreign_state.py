@@ -1,4 +1,4 @@
-"""A --root that other users can write to: their files there do not count as ours, above all not their hooks."""
+"""A --root that other users can write to: their files, and above all their hooks, do not count as ours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.harness import Bundle, Container, Runtime
 
-pytestmark = pytest.mark.ocipy_only("runc takes whatever state there is")
+pytestmark = pytest.mark.ocipy_only("runc uses whatever state there is")
 
 MakeContainer = Callable[..., Container]
 NewId = Callable[[], str]
@@ -35,7 +35,7 @@ def planted(container: MakeContainer, work: Path) -> Iterator[Container]:
 @pytest.mark.parametrize(
     "words", [["delete"], ["delete", "--force"], ["start"], ["update", "--pids-limit", "5"]], ids=" ".join
 )
-def test_what_needs_the_lock_is_refused(planted: Container, work: Path, what: str, words: list[str]) -> None:
+def test_commands_that_need_the_lock_are_refused(planted: Container, work: Path, what: str, words: list[str]) -> None:
     os.chown(planted.runtime.root / planted.id / what, STRANGER, STRANGER)
     before = sorted(os.listdir(planted.runtime.root / planted.id))
     planted.runtime.call(*words, planted.id).fails(REFUSED)
@@ -47,13 +47,13 @@ def test_what_needs_the_lock_is_refused(planted: Container, work: Path, what: st
 @pytest.mark.parametrize(
     "words", [["state"], ["kill"], ["ps", "--format", "json"], ["pause"], ["events", "--stats"]], ids=" ".join
 )
-def test_what_only_reads_the_state_is_refused(planted: Container, words: list[str]) -> None:
-    """Otherwise its pid would be killed with our rights, and its cgroup's files read."""
+def test_commands_that_only_read_the_state_are_refused(planted: Container, words: list[str]) -> None:
+    """Otherwise we would kill its pid, and read its cgroup's files, with our privileges."""
     os.chown(planted.runtime.root / planted.id / "state.json", STRANGER, STRANGER)
     planted.runtime.call(*words, planted.id).fails(REFUSED)
 
 
-def test_a_fifo_in_the_place_of_the_state_holds_nobody_up(planted: Container) -> None:
+def test_a_fifo_in_place_of_the_state_blocks_no_command(planted: Container) -> None:
     path = planted.runtime.root / planted.id / "state.json"
     kept = path.read_bytes()
     path.unlink()
@@ -75,7 +75,7 @@ def test_list_shows_the_others(planted: Container, container: MakeContainer) -> 
 @pytest.mark.parametrize(
     ("owner", "mode", "word"), [(STRANGER, 0o755, f"belongs to uid {STRANGER}"), (0, 0o777, "is writable by everyone")]
 )
-def test_create_warns_of_a_root_that_others_can_change(
+def test_create_warns_about_a_root_that_others_can_change(
     container: MakeContainer, runtime: Runtime, owner: int, mode: int, word: str
 ) -> None:
     runtime.root.mkdir(exist_ok=True)
@@ -88,7 +88,7 @@ def test_create_warns_of_a_root_that_others_can_change(
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o755, 0o1777])
-def test_no_warning_of_a_root_in_which_each_keeps_what_is_his(
+def test_no_warning_about_a_root_in_which_others_cannot_replace_our_files(
     container: MakeContainer, runtime: Runtime, bundle: Bundle, mode: int
 ) -> None:
     runtime.root.mkdir(exist_ok=True)

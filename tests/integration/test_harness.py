@@ -20,7 +20,7 @@ def test_script_runs_in_container(sh: Callable[..., Result]) -> None:
     assert sh("echo hello; echo words >&2; exit 3").status == 3
 
 
-def test_container_is_made_and_looked_at(container: Callable[..., Container]) -> None:
+def test_container_is_made_and_inspected(container: Callable[..., Container]) -> None:
     one = container(sh="echo ready; exec sleep 1000")
     assert one.status == "created"
     one.start()
@@ -53,7 +53,7 @@ def test_leak_check_sees_each_kind(
 
 @pytest.fixture
 def deep() -> Iterator[Callable[[str], Path]]:
-    """Makes a cgroup with a tree in it, deeper than the longest path and Python's stack."""
+    """Make a cgroup with a tree in it that is deeper than the longest path and Python's stack."""
     hierarchies = cgroup_hierarchies()
     top, made = hierarchies.get("pids", hierarchies.get("")), []
     assert top is not None
@@ -76,7 +76,7 @@ def deep() -> Iterator[Callable[[str], Path]]:
         assert remove_cgroups(name) == []
 
 
-def test_leak_check_takes_away_cgroups_of_any_depth_and_name(deep: Callable[[str], Path], no_leaks: Leaks) -> None:
+def test_leak_check_removes_cgroups_of_any_depth_and_name(deep: Callable[[str], Path], no_leaks: Leaks) -> None:
     place = deep(f"{TOKEN}-deep")
     left = no_leaks.found([], patience=0)
     assert f"cgroup {place}" in left
@@ -87,7 +87,7 @@ def test_leak_check_takes_away_cgroups_of_any_depth_and_name(deep: Callable[[str
     assert not place.exists()
 
 
-def test_leak_check_looks_into_nobody_elses_cgroups(deep: Callable[[str], Path], no_leaks: Leaks) -> None:
+def test_leak_check_leaves_other_sessions_cgroups_alone(deep: Callable[[str], Path], no_leaks: Leaks) -> None:
     """Another session's tree is not ours, even with our token below it."""
     other = deep("ocipy-neighbour-of-" + TOKEN[::-1])
     (other / TOKEN).mkdir()
@@ -96,7 +96,7 @@ def test_leak_check_looks_into_nobody_elses_cgroups(deep: Callable[[str], Path],
     assert (other / TOKEN).is_dir()
 
 
-def test_text_of_the_kernel_is_taken_apart_at_newlines_only(container: Callable[..., Container]) -> None:
+def test_text_of_the_kernel_is_split_at_newlines_only(container: Callable[..., Container]) -> None:
     """The name of a process, a line in /proc/PID/status, can contain a fake line end."""
     script = "printf '\\377) Z\\034CapEff:\\t1\\205' > /proc/self/comm; echo ready; sleep 1000; true"
     one = container(sh=script).start()

@@ -19,7 +19,7 @@ from tests.harness.untouched import HOSTS_DEV, Untouched
 
 pytestmark = pytest.mark.ocipy_only("about the harness alone")
 
-# A separate session in this session's namespaces, which it takes for the host.
+# A separate session in this session's namespaces, which it treats as the host.
 NESTED = [
     sys.executable,
     "-m",
@@ -58,7 +58,7 @@ def test_files_of_the_host_are_read_only(path: str) -> None:
     assert caught.value.errno in (errno.EROFS, errno.ETXTBSY)
 
 
-def test_nodes_of_dev_are_the_sessions(host: Untouched) -> None:
+def test_nodes_of_dev_belong_to_the_session(host: Untouched) -> None:
     """Their owners and names; containers with the host's /dev have changed those."""
     os.chown("/dev/null", 1234, 1234)
     Path("/dev/stdout").unlink()
@@ -82,7 +82,7 @@ def test_remount_of_proc_does_not_reach_the_host(host: Untouched) -> None:
     assert host.quick() == []
 
 
-def test_hostname_is_the_sessions(work: Path) -> None:
+def test_hostname_belongs_to_the_session(work: Path) -> None:
     before = socket.gethostname()
     outside = os.readlink(f"/proc/{os.getppid()}/ns/uts")
     assert os.readlink("/proc/self/ns/uts") != outside
@@ -101,8 +101,8 @@ def test_the_test_that_changes_the_host_is_named(work: Path, host: Untouched) ->
     assert host.quick() == []
 
 
-def test_a_program_that_is_changed_is_found(work: Path) -> None:
-    """Even if its size and times are unchanged: at the end of the session."""
+def test_a_changed_program_is_noticed(work: Path) -> None:
+    """This happens at the end of the session, even if its size and times are unchanged."""
     file = work / "program"
     file.write_text("one")
     here = Untouched([file])
@@ -116,7 +116,7 @@ def test_a_program_that_is_changed_is_found(work: Path) -> None:
     here.close()
 
 
-def test_a_spoilt_program_is_not_given_to_the_hosts_shell(entering: Path, work: Path) -> None:
+def test_a_damaged_program_is_not_run_by_the_hosts_shell(entering: Path, work: Path) -> None:
     """execvp(3) does that, and a container could overwrite the shell (CVE-2019-5736)."""
     spoilt = work / "spoilt"
     spoilt.write_text(f"touch {shlex.quote(str(work / 'ran'))}\n")
@@ -127,7 +127,7 @@ def test_a_spoilt_program_is_not_given_to_the_hosts_shell(entering: Path, work: 
     assert subprocess.run([entering, str(os.getpid()), sound, "sh", "-c", "exit 7"], check=False).returncode == 7
 
 
-def test_signals_that_nohup_ignores_are_default_in_what_tests_execute(work: Path) -> None:
+def test_signals_that_nohup_ignores_are_default_in_programs_that_tests_execute(work: Path) -> None:
     source = """
 def test_children():
     status = subprocess.run(["cat", "/proc/self/status"], capture_output=True, text=True, check=True).stdout

@@ -50,7 +50,7 @@ def process() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         one.wait()
 
 
-def test_cgroups_of_a_session_that_was_killed_go(
+def test_cgroups_of_a_killed_session_are_removed(
     make: Callable[[str], Path], process: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
     session, left = process(), process()
@@ -78,7 +78,7 @@ def test_a_dead_session_s_cgroup_below_our_own_cgroup_is_removed(
     assert not place.exists()
 
 
-def test_a_pid_that_another_process_has_by_now_is_not_the_session(
+def test_a_reused_pid_is_not_the_session(
     make: Callable[[str], Path], process: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
     token, pid, start, namespace = cgroup_name(TOKEN, process().pid).split(".")
@@ -114,10 +114,10 @@ def test_cgroups_that_do_not_name_their_session_stay(make: Callable[[str], Path]
     assert (place / "below").is_dir()
 
 
-def test_a_process_whose_namespace_cannot_be_looked_at_may_be_the_session(
+def test_a_process_whose_namespace_cannot_be_read_may_be_the_session(
     make: Callable[[str], Path], process: Callable[..., subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Root without CAP_SYS_PTRACE may not see it."""
+    """Root without CAP_SYS_PTRACE may not read it."""
     unshare = process("unshare", "--pid", "--fork", "--kill-child")
     children = Path(f"/proc/{unshare.pid}/task/{unshare.pid}/children")
     wait_until(lambda: children.read_text().split())

@@ -1,4 +1,4 @@
-"""Processes of a container stop entering processes before these have reached their command."""
+"""Processes of a container stop those that enter it before they execute their command."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def attacked(container: MakeContainer, bundle: Bundle) -> Callable[[str], Contai
     return make
 
 
-def test_exec_goes_on_where_a_process_of_the_container_stops_each_joiner(
+def test_exec_continues_if_a_process_stops_each_joiner(
     attacked: Callable[[str], Container], detached: Callable[..., int]
 ) -> None:
     one = attacked(ONCE)
@@ -44,11 +44,11 @@ def test_exec_goes_on_where_a_process_of_the_container_stops_each_joiner(
         assert arguments_of(pid) == ["sleep", "1000"]
 
 
-@pytest.mark.ocipy_only("runc hangs forever, in most of its tries")
-def test_exec_ends_where_a_process_of_the_container_stops_its_joiner_again_and_again(
+@pytest.mark.ocipy_only("runc hangs forever, in most of its attempts")
+def test_exec_ends_if_a_process_keeps_stopping_its_joiner(
     attacked: Callable[[str], Container],
 ) -> None:
-    """It gets through between two stops, or reports what stops it, and removes its processes."""
+    """exec gets through between two stops, or reports that it is stopped, and removes its processes."""
     one = attacked(ALWAYS)
     file = one.bundle.path / "pid"
     for _ in range(3):
@@ -63,7 +63,7 @@ def test_exec_ends_where_a_process_of_the_container_stops_its_joiner_again_and_a
 
 @pytest.fixture
 def neighbour(attacked: Callable[[str], Container], make_bundle: Callable[..., Bundle]) -> Bundle:
-    """The bundle of a container in the pid namespace of a container that stops entering processes."""
+    """The bundle of a container that joins the pid namespace of one that stops the processes that enter it."""
     attacker = attacked(ONCE)
     bundle = make_bundle().args("sleep", "1000")
     namespaces = bundle.linux["namespaces"]
@@ -71,16 +71,14 @@ def neighbour(attacked: Callable[[str], Container], make_bundle: Callable[..., B
     return bundle
 
 
-def test_create_goes_on_where_a_process_of_the_joined_pid_namespace_stops_its_init(
-    neighbour: Bundle, container: MakeContainer
-) -> None:
+def test_create_continues_if_a_process_stops_its_init(neighbour: Bundle, container: MakeContainer) -> None:
     one = container(neighbour).start()
     assert one.status in ("created", "running")
     one.end()
 
 
 @pytest.mark.ocipy_only("runc hangs forever")
-def test_start_goes_on_where_the_waiting_init_was_stopped(container: MakeContainer) -> None:
+def test_start_continues_if_the_waiting_init_was_stopped(container: MakeContainer) -> None:
     one = container()
     os.kill(one.pid, signal.SIGSTOP)
     wait_until(lambda: process_state(one.pid) == "T")

@@ -20,7 +20,7 @@ NewId = Callable[[], str]
 def test_annotations_name_files_for_the_output_of_all_hooks(
     runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path
 ) -> None:
-    """Streams of every kind are appended to, and the container's process has none of them open."""
+    """The output of each kind of hook is appended, and the container's process has none of the files open."""
     (work / "out").write_text("before\n")
     bundle.config["annotations"] = {"run.oci.hooks.stdout": f"{work}/out", "run.oci.hooks.stderr": "err"}
     hooks(bundle, **{kind: [shell(f"echo {kind}; echo {kind} >&2")] for kind in KINDS})
@@ -33,7 +33,7 @@ def test_annotations_name_files_for_the_output_of_all_hooks(
     assert result.lines[-1] == "own output"
 
 
-def test_an_init_that_waits_has_the_output_of_hooks_open_only_for_its_own(
+def test_a_waiting_init_keeps_hook_output_open_only_for_its_own_hooks(
     container: MakeContainer, make_bundle: Callable[..., Bundle], work: Path
 ) -> None:
     for kind, count in (("createContainer", 0), ("startContainer", 1)):
@@ -59,7 +59,7 @@ def test_hook_output_goes_to_no_symlink_and_no_fifo_without_a_reader(
     assert runtime.ids() == []
 
 
-def test_poststop_hooks_run_though_the_file_for_their_output_is_lost(
+def test_poststop_hooks_run_even_if_the_file_for_their_output_is_gone(
     container: MakeContainer, bundle: Bundle, work: Path
 ) -> None:
     (work / "logs").mkdir()

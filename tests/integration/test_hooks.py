@@ -42,7 +42,7 @@ def whole_life(container: MakeContainer, bundle: Bundle) -> Container:
 
 @POSTSTART
 @pytest.mark.smoke
-def test_order_of_the_kinds_and_in_a_kind(container: MakeContainer, bundle: Bundle, shared: Path) -> None:
+def test_order_of_the_kinds_and_within_each(container: MakeContainer, bundle: Bundle, shared: Path) -> None:
     hooks(bundle, **{kind: [shell(f"echo {kind} {n} >> {shared}/log") for n in (1, 2)] for kind in KINDS})
     log = shared / "log"
 
@@ -107,7 +107,9 @@ def test_the_state_on_standard_input(container: MakeContainer, bundle: Bundle, s
     assert not states["poststop"].get("pid")
 
 
-@pytest.mark.differs_from_runc("runc says creating; these hooks are steps 3 to 5, created is after step 2")
+@pytest.mark.differs_from_runc(
+    "runc says creating, but these hooks are steps 3 to 5, and a container is created after step 2"
+)
 def test_the_status_of_the_hooks_of_create(container: MakeContainer, bundle: Bundle, shared: Path) -> None:
     kinds = ("prestart", "createRuntime", "createContainer")
     hooks(bundle, **{kind: [shell(f"cat > {shared}/{kind}")] for kind in kinds})
@@ -118,7 +120,9 @@ def test_the_status_of_the_hooks_of_create(container: MakeContainer, bundle: Bun
 def test_namespaces(container: MakeContainer, bundle: Bundle, shared: Path) -> None:
     names = ("mnt", "pid", "net", "ipc", "uts")
     look = f"for name in {' '.join(names)}; do readlink /proc/self/ns/$name; done"
-    kinds = [kind for kind in KINDS if kind != "createContainer"]  # whose /proc is the host's and does not know its pid
+    kinds = [
+        kind for kind in KINDS if kind != "createContainer"
+    ]  # its /proc is the host's, which does not show its pid
     hooks(bundle, **{kind: [shell(f"{look} > {shared}/{kind}")] for kind in kinds})
     one = container(bundle, args=["sleep", "1000"])
     own = [os.readlink(f"/proc/self/ns/{name}") for name in names]
@@ -207,7 +211,9 @@ def test_a_configured_environment(container: MakeContainer, bundle: Bundle, shar
         assert (shared / kind).read_text() == "1 x=y\n", kind
 
 
-def test_start_container_has_the_rights_of_the_process(container: MakeContainer, bundle: Bundle, shared: Path) -> None:
+def test_start_container_has_the_privileges_of_the_process(
+    container: MakeContainer, bundle: Bundle, shared: Path
+) -> None:
     bundle.process["user"] = {"uid": 1000, "gid": 1000}
     look = "id -u; grep -e CapEff -e NoNewPrivs /proc/self/status"
     hooks(bundle, startContainer=[shell(f"({look}) > {shared}/id")])
@@ -257,7 +263,7 @@ def test_a_hook_inherits_no_descriptor(container: MakeContainer, bundle: Bundle,
     hooks(bundle, **{kind: [shell(f"ls /proc/$$/fd > {shared}/{kind}; true")] for kind in KINDS})
     whole_life(container, bundle)
     for kind in KINDS:
-        if kind != "createContainer":  # the host's /proc does not know its pid
+        if kind != "createContainer":  # the host's /proc does not show its pid
             assert {int(fd) for fd in (shared / kind).read_text().split()} <= {0, 1, 2, 10, 255}, kind
 
 
@@ -296,7 +302,7 @@ def test_a_failing_poststart_hook(container: MakeContainer, bundle: Bundle, shar
     assert one.runtime.ids() == []
 
 
-@pytest.mark.differs_from_runc("runc stops at the first failure, and delete fails though all is gone")
+@pytest.mark.differs_from_runc("runc stops at the first failure, and delete fails although everything is gone")
 def test_a_failing_poststop_hook_is_a_warning(container: MakeContainer, bundle: Bundle, shared: Path) -> None:
     hooks(bundle, poststop=[shell("exit 1"), shell(f"touch {shared}/second")])
     one = container(bundle, args=["true"])
@@ -325,7 +331,7 @@ def test_later_changes_of_the_config_do_not_matter(container: MakeContainer, bun
     assert sorted(path.name for path in shared.iterdir()) == ["first"]
 
 
-@pytest.mark.ocipy_only("runc kills the hook alone, and then waits for those who have its output open")
+@pytest.mark.ocipy_only("runc kills only the hook, then waits for the processes that have its output open")
 @pytest.mark.parametrize("kind", ["createRuntime", "createContainer"])
 def test_timeout(runtime: Runtime, bundle: Bundle, new_id: NewId, kind: str) -> None:
     hooks(bundle, **{kind: [shell("trap '' TERM; sleep 60; sleep 60", timeout=1)]})
@@ -343,7 +349,7 @@ def test_a_hook_that_does_not_read_its_input(container: MakeContainer, bundle: B
     whole_life(container, bundle)
 
 
-@pytest.mark.differs_from_runc("runc waits for those who have the hook's output open", always=False)
+@pytest.mark.differs_from_runc("runc waits for the processes that have the hook's output open", always=False)
 @pytest.mark.parametrize("kind", ON_HOST)
 def test_a_hook_that_leaves_a_child_behind(container: MakeContainer, bundle: Bundle, kind: str) -> None:
     hooks(bundle, **{kind: [shell("sleep 3 & exit 0", timeout=1)]})
@@ -372,7 +378,7 @@ def test_a_hook_that_cannot_be_run(
 
 
 def test_in_a_user_namespace(container: MakeContainer, bundle: Bundle, shared: Path) -> None:
-    # Not for the container's root to make, where it is not below a directory that everybody may write to.
+    # The container's root may be unable to make it, since not everybody may write to the directory above.
     (bundle.rootfs / str(shared).lstrip("/")).mkdir(parents=True)
     bundle.user_namespace().searchable()
     shared.parent.chmod(0o755)

@@ -78,7 +78,7 @@ def test_from_outside_during_a_slow_poststart_hook(begin: Begin, runtime: Runtim
     running.wait(AT_ONCE)
 
 
-def test_a_poststart_hook_that_fails_ends_the_container_that_was_started_and_no_later_one(
+def test_a_failing_poststart_hook_ends_only_the_container_that_was_started(
     runtime: Runtime, bundle: Bundle, new_id: NewId
 ) -> None:
     """The hook has deleted it, and another container has its id by now."""

@@ -104,7 +104,7 @@ def test_exec_follows_the_containers_process_below_its_cgroup_only(
 
 
 def nest(top: Path, name: str, depth: int, pid: int) -> None:
-    """What a process of the container can do in its hierarchy, done from outside, by file descriptors."""
+    """Do from outside, by file descriptors, what a process of the container can do in its hierarchy."""
     fd = os.open(top, os.O_RDONLY)
     for _ in range(depth):
         os.mkdir(name, dir_fd=fd)
@@ -135,14 +135,14 @@ def make_nested(container: MakeContainer, bundle: Bundle, name: str, depth: int)
     return one
 
 
-def test_cgroups_nested_however_deep_are_deleted(nested: Container) -> None:
+def test_deeply_nested_cgroups_are_deleted(nested: Container) -> None:
     one = nested
     one.kill()
     one.reap()
     one.runtime.delete(one.id).ok()
 
 
-def test_cgroups_nested_however_deep_are_deleted_by_force(nested: Container) -> None:
+def test_deeply_nested_cgroups_are_deleted_by_force(nested: Container) -> None:
     nested.runtime.delete(nested.id, force=True).ok()
     nested.reap()
 
@@ -218,7 +218,7 @@ def test_a_cgroup_that_froze_itself_stays_frozen_after_a_pause(frozen_itself: Co
 
 @pytest.mark.needs_cgroup_v1
 @pytest.mark.ocipy_only("runc ends its processes in another way")
-def test_leftovers_that_are_frozen_below_are_deleted(container: MakeContainer, bundle: Bundle) -> None:
+def test_frozen_leftovers_in_nested_cgroups_are_deleted(container: MakeContainer, bundle: Bundle) -> None:
     """Without a separate pid namespace they survive init's end."""
     options(bundle, *WRITABLE).without_namespace("pid")
     script = """

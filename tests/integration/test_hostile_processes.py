@@ -41,7 +41,7 @@ def named(request: pytest.FixtureRequest, container: MakeContainer) -> Container
     return one
 
 
-def test_a_name_keeps_no_command_from_its_work(named: Container, runtime: Runtime) -> None:
+def test_no_name_misleads_a_command(named: Container, runtime: Runtime) -> None:
     for _ in range(2):
         runtime.call("pause", named.id, timeout=5).ok()
         assert named.status == "paused"
@@ -61,7 +61,7 @@ def test_a_name_keeps_no_command_from_its_work(named: Container, runtime: Runtim
     named.wait_dead()
 
 
-def test_a_name_keeps_no_container_from_being_deleted(named: Container, runtime: Runtime) -> None:
+def test_no_name_prevents_deletion(named: Container, runtime: Runtime) -> None:
     runtime.call("pause", named.id, timeout=5).ok()
     runtime.delete(named.id, force=True).ok()
     named.reap()
@@ -111,7 +111,7 @@ def test_a_crowd_that_is_left_behind_is_deleted(crowd: Container, runtime: Runti
     assert not living(pids)
 
 
-def test_a_crowd_is_paused_and_goes_on(crowd: Container, runtime: Runtime) -> None:
+def test_a_crowd_is_paused_and_resumed(crowd: Container, runtime: Runtime) -> None:
     runtime.call("pause", crowd.id, timeout=60).ok()
     assert crowd.status == "paused"
     runtime.call("resume", crowd.id).ok()

@@ -183,7 +183,7 @@ def test_cve_2025_31133_null_is_a_symlink(
     assert Path("/proc/sys/kernel/core_pattern").read_text() == pattern
 
 
-@pytest.mark.differs_from_runc("it refuses what is not the null device, and has no other")
+@pytest.mark.differs_from_runc("it refuses a null that is not the null device, and has no other")
 def test_cve_2025_31133_masks_are_the_hosts_null(sh: RunScript, hostile: Bundle, work: Path) -> None:
     """In a bound /dev the runtime creates nothing, so its null may be fake too."""
     dev = work / "dev"
@@ -321,7 +321,7 @@ def test_tmpcopyup_copies_links_as_links(sh: RunScript, hostile: Bundle, outside
 
 
 def test_deep_and_strange_names(sh: RunScript, hostile: Bundle, work: Path) -> None:
-    """Long, with blanks, newlines, and invalid UTF-8."""
+    """Names that are long, or contain blanks, newlines, or invalid UTF-8."""
     strange = ["a" * 255, "blank and\ttab", "new\nline", "ü", "\\040"]
     for number, name in enumerate(strange):
         hostile.mount(f"/strange/{name}/{number}", "tmpfs", type="tmpfs")
@@ -338,7 +338,7 @@ def test_deep_and_strange_names(sh: RunScript, hostile: Bundle, work: Path) -> N
 def test_a_passwd_linked_to_a_procfs_file_gives_no_home(
     container: MakeContainer, runtime: Runtime, hostile: Bundle, new_id: NewId, file: str, command: str
 ) -> None:
-    """Reads of them fail in all kinds of ways: then the user has no home, and the container starts."""
+    """Reading them fails in all kinds of ways. Then the user has no home, and the container starts."""
     replace_with_link(hostile, "etc/passwd", f"/proc/self/{file}")
     if command == "run":
         result = runtime.run(hostile.sh("echo $HOME"), new_id())

@@ -1,4 +1,4 @@
-"""A step of init that imports, which ours never do: it would import from the image (CVE-2019-14271).
+"""A step of init that imports, which no real step does: it would import from the image (CVE-2019-14271).
 
 The tests of that name in test_vulnerabilities.py check that the existing steps open nothing of the image. This test
 adds a step that imports, to show in real containers that the seal itself holds.

@@ -30,7 +30,7 @@ CAP_SYS_PTRACE = 19
 
 @pytest.mark.parametrize("user", [0, 1000])
 def test_an_init_that_waits_for_start_is_undumpable(container: MakeContainer, bundle: Bundle, user: int) -> None:
-    """It is closed to everybody without CAP_SYS_PTRACE, even with all capabilities that it has (ptrace(2))."""
+    """Nobody without CAP_SYS_PTRACE may inspect it, even with all the capabilities that it has (ptrace(2))."""
     bundle.process["user"] = {"uid": user, "gid": user}
     one = container(bundle.args("sleep", "1000"))
 
@@ -80,7 +80,7 @@ def test_after_the_ids_have_changed_the_process_is_undumpable_again(
 
 @pytest.mark.ocipy_only("runc has no overlay")
 def test_the_executable_in_the_container_is_on_a_mount_without_set_user_id(container: MakeContainer) -> None:
-    """No devices, and nothing writable: /proc/PID/exe exposes it."""
+    """The mount has no devices, and nothing writable: /proc/PID/exe exposes it."""
     one = container()
     flags = os.statvfs(f"/proc/{one.pid}/exe").f_flag
     if os.readlink(f"/proc/{one.pid}/exe").startswith("/memfd:"):
@@ -91,7 +91,7 @@ def test_the_executable_in_the_container_is_on_a_mount_without_set_user_id(conta
 
 
 def ignore_all() -> None:
-    """Including those that Python and libc do not name."""
+    """Ignore all signals, including those that Python and libc do not name."""
     libc = ctypes.CDLL(None)
     for number in range(1, 65):
         if number not in (signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, 32, 33):

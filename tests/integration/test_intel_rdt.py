@@ -84,7 +84,7 @@ def sleeping(bundle: Bundle) -> Bundle:
     return bundle
 
 
-def test_a_class_of_the_containers_own(rdt: Rdt, sleeping: Bundle, new_id: NewId) -> None:
+def test_the_containers_own_class(rdt: Rdt, sleeping: Bundle, new_id: NewId) -> None:
     """Named after the container, with the schemata in the specification's order, and removed with it."""
     name = new_id()
     rdt.create(
@@ -169,7 +169,7 @@ def test_an_existing_class_must_have_the_schema(
         ({"l3CacheSchema": "L3:7=1"}, ("/linux/intelRdt/l3CacheSchema", "Unknown or unsupported resource")),
     ],
 )
-def test_what_is_refused_leaves_nothing(
+def test_a_refused_config_leaves_nothing(
     rdt: Rdt, sleeping: Bundle, new_id: NewId, given: dict[str, Any], words: tuple[str, ...]
 ) -> None:
     rdt.create(sleeping, new_id(), **given).fails(*words)
@@ -177,8 +177,8 @@ def test_what_is_refused_leaves_nothing(
     assert rdt.runtime.ids() == []
 
 
-def test_a_failed_create_takes_its_groups_back(rdt: Rdt, bundle: Bundle, new_id: NewId) -> None:
-    """Even a class that would otherwise stay."""
+def test_a_failed_create_removes_its_groups(rdt: Rdt, bundle: Bundle, new_id: NewId) -> None:
+    """This includes a class that would otherwise stay."""
     bundle.args("no-such-command")
     for closid in ({"closID": "gold"}, {}):
         rdt.create(bundle, new_id(), memBwSchema="MB:0=50", enableMonitoring=True, **closid).fails("not found")
@@ -186,7 +186,7 @@ def test_a_failed_create_takes_its_groups_back(rdt: Rdt, bundle: Bundle, new_id:
 
 
 @pytest.mark.parametrize("kind", ["class", "monitor", "taken"])
-def test_there_are_only_so_many(rdt: Rdt, sleeping: Bundle, new_id: NewId, kind: str) -> None:
+def test_no_class_or_group_is_left(rdt: Rdt, sleeping: Bundle, new_id: NewId, kind: str) -> None:
     name = new_id()
     pointer, hint = "/linux/intelRdt", "num_closids"
     if kind == "class":
@@ -284,7 +284,7 @@ def test_events(rdt: Rdt, sleeping: Bundle, new_id: NewId) -> None:
     rdt.delete(name)
 
 
-def test_where_no_resctrl_is_mounted(runtime: Runtime, sleeping: Bundle, new_id: NewId) -> None:
+def test_without_a_resctrl_mount(runtime: Runtime, sleeping: Bundle, new_id: NewId) -> None:
     sleeping.linux["intelRdt"] = {}
     runtime.create(sleeping, new_id()).fails("/linux/intelRdt", "no resctrl filesystem is mounted")
     assert runtime.ids() == []

@@ -14,7 +14,7 @@ import pytest
 from tests.harness import Bundle, Container, Runtime, process_state, wait_until
 from tests.harness.runtime import Running
 
-pytestmark = pytest.mark.ocipy_only("runc dies where it stands, and leaves what it has made")
+pytestmark = pytest.mark.ocipy_only("runc dies at once, and leaves what it has made")
 
 NewId = Callable[[], str]
 Check = Callable[[], None]
@@ -57,7 +57,7 @@ def test_run_is_interrupted_in_a_hook(
 def test_start_is_interrupted_in_a_poststart_hook(
     runtime: Runtime, bundle: Bundle, new_id: NewId, assert_nothing_left: Check, number: signal.Signals
 ) -> None:
-    """The hook does not survive it, so it has failed, and the container ends (runtime.md, life cycle)."""
+    """The hook does not survive it, so it has failed, and the container is stopped (runtime.md, Lifecycle)."""
     marker = _hang(bundle, "poststart")
     id = new_id()
     runtime.create(bundle, id).ok()

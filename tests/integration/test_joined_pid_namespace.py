@@ -23,7 +23,7 @@ def joined(container: MakeContainer, make_bundle: Callable[..., Bundle]) -> Bund
     return make_bundle().join_pid_namespace(one.pid)
 
 
-def test_its_procfs_is_of_the_joined_namespace(runtime: Runtime, joined: Bundle, new_id: NewId) -> None:
+def test_its_procfs_shows_the_joined_namespace(runtime: Runtime, joined: Bundle, new_id: NewId) -> None:
     joined.sh("readlink /proc/self; echo $$; cat /proc/1/cmdline | tr '\\0' ' '; echo; cut -d' ' -f6 /proc/self/stat")
     own, shell, first, session = runtime.run(joined, new_id()).ok().lines
     assert own.isdigit() and int(shell) > 1
@@ -38,7 +38,7 @@ def test_options_of_its_procfs(runtime: Runtime, joined: Bundle, new_id: NewId) 
     assert {"nosuid", "noexec", "nodev", "gid=5", "hidepid=invisible"} <= set(line.split()[3].split(","))
 
 
-def test_an_option_that_its_procfs_does_not_take(runtime: Runtime, joined: Bundle, new_id: NewId) -> None:
+def test_an_option_that_its_procfs_does_not_accept(runtime: Runtime, joined: Bundle, new_id: NewId) -> None:
     proc = next(mount for mount in joined.config["mounts"] if mount["destination"] == "/proc")
     proc["options"] = ["size=1"]
     runtime.run(joined.args("true"), new_id()).fails("/mounts/", "proc", "size=1")
@@ -78,7 +78,7 @@ def test_offsets_of_its_time_namespace(runtime: Runtime, joined: Bundle, new_id:
 def test_its_hooks_know_a_process_in_its_namespaces(
     container: MakeContainer, joined: Bundle, work: Path, new_id: NewId
 ) -> None:
-    """Those before the pivot another one than its own: that one is not in the pid namespace yet."""
+    """Before the pivot this is not its final process, which is not in the pid namespace yet."""
     script = "sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'"
     said = {kind: work / kind for kind in ("prestart", "createRuntime", "poststart")}
     joined.config["hooks"] = {

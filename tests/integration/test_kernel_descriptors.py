@@ -88,7 +88,7 @@ def recv() -> list[int]:
 
 
 def pty_peer() -> list[int]:
-    """The caller passes open(2)'s flags, and all our callers set it."""
+    """The caller passes the flags of open(2), and all our callers set O_CLOEXEC."""
     master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     _kernel.pty_unlock(master)
     return [master, _kernel.pty_peer(master, c.O_RDWR | c.O_NOCTTY | c.O_CLOEXEC)]
@@ -139,7 +139,7 @@ def is_open(fd: int) -> bool:
 
 
 def open_fds() -> set[int]:
-    """Without that of the listing itself."""
+    """Return the open descriptors, without that of the listing itself."""
     return {fd for fd in map(int, os.listdir("/proc/self/fd")) if is_open(fd)}
 
 

@@ -17,7 +17,7 @@ RunScript = Callable[..., Result]
 
 
 def _ignore_and_block() -> None:
-    """As conmon and Python do: SIGPIPE and more ignored, some blocked."""
+    """Do as conmon and Python do: ignore SIGPIPE and others, and block some."""
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR2, signal.SIGWINCH})

@@ -1,4 +1,4 @@
-"""No init is orphaned: it ends if its creator ends, or if the FIFO that it waits for is gone."""
+"""No init is orphaned: it exits if its create has exited, or if the FIFO at which it waits is removed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MakeContainer = Callable[..., Container]
 WATCH_INTERVAL = 10
 
 
-def test_an_init_whose_fifo_has_gone_ends(container: MakeContainer, runtime: Runtime) -> None:
+def test_an_init_whose_fifo_is_removed_exits(container: MakeContainer, runtime: Runtime) -> None:
     one = container()
     (runtime.root / one.id / "exec.fifo").unlink()
     one.wait_dead(WATCH_INTERVAL + 5)
@@ -26,10 +26,10 @@ def test_an_init_whose_fifo_has_gone_ends(container: MakeContainer, runtime: Run
 
 
 @pytest.mark.needs_program("strace")
-def test_an_init_whose_create_was_killed_before_the_container_was_created_ends(
+def test_an_init_whose_create_was_killed_too_early_exits(
     runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]
 ) -> None:
-    """At the last moment: init has announced that it waits, and the container does not count as created yet."""
+    """create is killed at the last moment: init has announced that it waits, but the container is not created yet."""
     id = new_id()
     bundle.args("sleep", "1000").write()
     fault = ["-P", str(runtime.root / id / "exec.fifo.new"), "-e", "inject=rename:error=EIO:signal=KILL"]
@@ -40,7 +40,7 @@ def test_an_init_whose_create_was_killed_before_the_container_was_created_ends(
     runtime.delete(id).ok()
 
 
-def test_an_init_whose_state_cannot_be_read_ends_with_it(container: MakeContainer, runtime: Runtime) -> None:
+def test_an_init_whose_state_cannot_be_read_exits_at_delete(container: MakeContainer, runtime: Runtime) -> None:
     one = container()
     state = runtime.root / one.id / "state.json"
     text = state.read_text()
@@ -55,14 +55,12 @@ def test_an_init_whose_state_cannot_be_read_ends_with_it(container: MakeContaine
     runtime.delete("again", force=True).ok()
 
 
-def test_delete_by_force_forgets_no_container_that_it_could_not_look_at(
-    container: MakeContainer, runtime: Runtime
-) -> None:
+def test_delete_by_force_keeps_a_container_that_it_cannot_inspect(container: MakeContainer, runtime: Runtime) -> None:
     """The state exists, but no file descriptor is free to read it."""
     one = container()
     for files in range(4, 9):
         runtime.delete(one.id, force=True, prefix=["prlimit", f"--nofile={files}"])
-        # If killed, it may take a moment to end; otherwise its state is unchanged.
+        # If it was killed, it may take a moment to exit; otherwise its state is unchanged.
         wait_until(lambda: process_state(one.pid) in ("Z", "") or one.status == "created", "the end, or no change")
     if process_state(one.pid) not in ("Z", ""):
         runtime.delete(one.id, force=True).ok()
@@ -70,7 +68,7 @@ def test_delete_by_force_forgets_no_container_that_it_could_not_look_at(
 
 
 @pytest.mark.needs_program("strace")
-def test_run_ends_a_container_that_it_can_wait_for_no_more(
+def test_run_ends_a_container_that_it_can_no_longer_wait_for(
     runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]
 ) -> None:
     id = new_id()

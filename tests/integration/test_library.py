@@ -126,10 +126,10 @@ def test_statistics_and_events(library: ocipy.Runtime, bundle: Bundle, new_id: C
         next(container.events())
 
 
-def test_descriptors_are_handed_on_under_their_numbers(
+def test_preserved_descriptors_keep_their_numbers(
     library: ocipy.Runtime, bundle: Bundle, new_id: Callable[[], str], work: Path
 ) -> None:
-    """And the error channel is not among them."""
+    """The error channel is not among them."""
     bundle.sh("echo via3 >&3; ls /proc/self/fd").write()
     program = (
         "import sys, os, subprocess; sys.path.insert(0, sys.argv[1]); import ocipy\n"

@@ -54,10 +54,10 @@ def end(container: ocipy.Container) -> None:
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_run_is_killed_when_its_time_is_over(
+def test_run_is_killed_when_its_time_is_up(
     library: ocipy.Runtime, runtime: Runtime, bundle: Bundle, new_id: NewId, keep: bool
 ) -> None:
-    """Even one that ignores signals; its output is kept."""
+    """Even a process that ignores signals is killed. Its output is kept."""
     bundle.sh(DEAF).write()
     id = new_id()
     with pytest.raises(ocipy.TimeoutExpired) as caught:
@@ -108,7 +108,7 @@ def test_a_paused_run_is_killed_too(library: ocipy.Runtime, runtime: Runtime, bu
     assert runtime.ids() == []
 
 
-def test_exec_is_killed_when_its_time_is_over(begin: Begin) -> None:
+def test_exec_is_killed_when_its_time_is_up(begin: Begin) -> None:
     container = begin()
     with pytest.raises(ocipy.TimeoutExpired) as caught:
         container.exec(["sh", "-c", DEAF], stdin=subprocess.DEVNULL, capture_output=True, timeout=SHORT)
@@ -119,7 +119,7 @@ def test_exec_is_killed_when_its_time_is_over(begin: Begin) -> None:
     end(container)
 
 
-def test_exec_in_a_paused_container_comes_back(begin: Begin, host: Host) -> None:
+def test_exec_in_a_paused_container_times_out(begin: Begin, host: Host) -> None:
     container = begin()
     container.pause()
     with pytest.raises(ocipy.TimeoutExpired):
@@ -166,7 +166,7 @@ def test_the_terminal_of_a_container_is_received(library: ocipy.Runtime, bundle:
 
 
 def test_a_process_that_is_not_waited_for(begin: Begin, work: Path) -> None:
-    """Its status is known, and no other process needs to reap it."""
+    """Its exit status is known, and no other process needs to reap it."""
     container = begin()
     with (work / "out").open("w") as output:
         process = container.spawn(
@@ -218,7 +218,7 @@ def test_the_exit_status_of_a_container_that_is_ours_to_reap(begin: Begin) -> No
     container.delete()
 
 
-def test_the_exit_status_of_a_container_of_somebody_else_s(begin: Begin, host: Host) -> None:
+def test_the_exit_status_of_someone_elses_container(begin: Begin, host: Host) -> None:
     """A new enough kernel reports it to processes other than the parent, once it is reaped."""
     container = begin("sleep 1000 & wait; exit 7")
     pid = container.state().pid

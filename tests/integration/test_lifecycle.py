@@ -103,7 +103,7 @@ def test_start_needs_a_created_container(container: MakeContainer, phase: str) -
     assert one.status == phase
 
 
-def test_start_of_a_container_that_died_before_it(container: MakeContainer) -> None:
+def test_start_of_a_container_that_has_died(container: MakeContainer) -> None:
     """The FIFO still exists, without a reader: start fails, and does not hang."""
     one = container()
     os.kill(one.pid, signal.SIGKILL)
@@ -139,7 +139,7 @@ def test_kill_reaches_a_created_container(container: MakeContainer, name: str) -
     assert one.status == "stopped"
 
 
-def test_the_process_has_no_handler_of_ours(container: MakeContainer) -> None:
+def test_the_process_has_no_handlers_of_the_runtime(container: MakeContainer) -> None:
     """As with runc: the first process of a pid namespace survives TERM without a handler."""
     one = container(args=["sleep", "1000"]).start().kill("TERM")
     time.sleep(0.2)
@@ -158,7 +158,7 @@ def test_kill_all_of_a_stopped_container_is_quiet(container: MakeContainer) -> N
     one.runtime.kill(one.id, 9, "--all").ok()
 
 
-def test_kill_all_reaches_what_init_left_behind(container: MakeContainer, bundle: Bundle) -> None:
+def test_kill_all_reaches_processes_that_init_left_behind(container: MakeContainer, bundle: Bundle) -> None:
     """Without a separate pid namespace the container outlives its init; an engine then calls kill --all."""
     bundle.without_namespace("pid")
     one = container(bundle, sh="sleep 1000 & echo child $!; exec sleep 1000").start()
@@ -172,7 +172,7 @@ def test_kill_all_reaches_what_init_left_behind(container: MakeContainer, bundle
 
 @pytest.mark.parametrize("init_is_gone", [False, True])
 def test_kill_without_a_pid_namespace_reaches_all(container: MakeContainer, bundle: Bundle, init_is_gone: bool) -> None:
-    """KILL of the first process ends the others only in a separate pid namespace; other signals reach it alone."""
+    """Killing the first process ends the others only in a separate pid namespace. Other signals reach it alone."""
     bundle.without_namespace("pid")
     one = container(bundle, sh="sleep 1000 & echo child $!; exec sleep 1000").start()
     child = int(one.wait_output("child ").split()[1])
@@ -188,7 +188,7 @@ def test_kill_without_a_pid_namespace_reaches_all(container: MakeContainer, bund
         one.runtime.kill(one.id, "KILL").fails("container not running")
 
 
-def test_delete_kills_what_init_left_behind(container: MakeContainer, bundle: Bundle) -> None:
+def test_delete_kills_processes_that_init_left_behind(container: MakeContainer, bundle: Bundle) -> None:
     bundle.without_namespace("pid")
     one = container(bundle, sh="sleep 1000 & echo child $!; exec sleep 1000").start()
     child = int(one.wait_output("child ").split()[1])
@@ -199,7 +199,7 @@ def test_delete_kills_what_init_left_behind(container: MakeContainer, bundle: Bu
 
 
 def test_zombie_init_counts_as_stopped(container: MakeContainer) -> None:
-    """An engine asks before it reaps init."""
+    """An engine asks for the state before it reaps init."""
     one = container(sh="exit 7").start()
     one.wait_dead()
     assert process_state(one.pid) == "Z"
@@ -216,7 +216,7 @@ def test_delete_of_a_running_container(container: MakeContainer) -> None:
 
 
 @pytest.mark.differs_from_runc(
-    "runc kills a created container on delete; the specification refuses all that is not stopped"
+    "runc kills a created container on delete; by the specification only a stopped one may be deleted"
 )
 def test_delete_of_a_created_container(container: MakeContainer) -> None:
     one = container()
@@ -310,7 +310,7 @@ def test_pid_file(container: MakeContainer, work: Path) -> None:
     assert [entry.name for entry in work.iterdir() if "pid" in entry.name] == ["pid"]
 
 
-@pytest.mark.ocipy_only("runc puts its file in the place of a device, the host's /dev/null among them")
+@pytest.mark.ocipy_only("runc replaces a device with its file, even the host's /dev/null")
 @pytest.mark.parametrize("kind", ["device", "FIFO", "directory"])
 def test_a_pid_file_replaces_only_regular_files(container: MakeContainer, work: Path, kind: str) -> None:
     """Neither on success nor on failure."""

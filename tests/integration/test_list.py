@@ -62,7 +62,7 @@ def test_none(runtime: Runtime) -> None:
 
 @pytest.mark.unprivileged
 def test_root_directory_that_is_missing(runtime: Runtime, work: Path) -> None:
-    """A missing directory that the user named is an error worth reporting."""
+    """A missing directory that the user has named is an error."""
     runtime.call("list", globals=["--root", work / "nowhere"]).fails("no such file or directory")
 
 

@@ -1,4 +1,4 @@
-"""--log and --log-format: one record of each error, in the form that engines read."""
+"""--log and --log-format: one record for each error, in the form that engines read."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_log_that_is_a_fifo_without_a_reader(
 @pytest.mark.ocipy_only("runc waits for a reader forever")
 @pytest.mark.parametrize("full", [False, True])
 def test_a_log_that_is_a_fifo_with_a_reader(runtime: Runtime, new_id: NewId, work: Path, full: bool) -> None:
-    """It gets the record; a sleeping reader delays no command."""
+    """It gets the record. A sleeping reader delays no command."""
     os.mkfifo(work / "log")
     reader = os.open(work / "log", os.O_RDWR | os.O_NONBLOCK)
     if full:

@@ -63,7 +63,7 @@ def test_mand_and_iversion_are_accepted(scratch: Scratch) -> None:
     assert "size=4k" in scratch.run(lambda init: mount_of("/m")).super_options
 
 
-def test_ro_of_other_filesystems_is_the_superblocks_too(scratch: Scratch) -> None:
+def test_ro_applies_to_the_superblock_of_other_filesystems_too(scratch: Scratch) -> None:
     with_proc(scratch).mount("/s", "ro", type="sysfs")
     mount = scratch.run(lambda init: mount_of("/s"))
     assert "ro" in mount.options
@@ -121,7 +121,7 @@ def test_locked_flags_stay_in_a_user_namespace(scratch: Scratch, source: Path) -
 
 
 @pytest.mark.parametrize("words", [("ro",), ("rw", "dev")])
-def test_locked_flags_where_the_runtime_itself_is_in_a_user_namespace(
+def test_locked_flags_if_the_runtime_itself_is_in_a_user_namespace(
     scratch: Scratch, source: Path, words: tuple[str, ...]
 ) -> None:
     mount_on_host("tmpfs", source, "tmpfs", "nosuid", "nodev")
@@ -236,7 +236,7 @@ def test_a_source_that_is_missing(scratch: Scratch) -> None:
     assert error.hint == "the source does not exist on the host; create it or remove the mount"
 
 
-def test_a_relative_source_is_the_bundles(scratch: Scratch) -> None:
+def test_a_relative_source_is_relative_to_the_bundle(scratch: Scratch) -> None:
     (scratch.path / "data").write_text("of the bundle")
     scratch.bind("data", "/data")
     assert scratch.run(lambda init: Path("/data").read_text()) == "of the bundle"
@@ -282,7 +282,7 @@ def test_a_loop_of_links_ends(scratch: Scratch, source: Path) -> None:
 
 
 @pytest.mark.parametrize("directory", [True, False])
-def test_a_target_of_the_other_kind(scratch: Scratch, source: Path, directory: bool) -> None:
+def test_a_target_of_the_wrong_kind(scratch: Scratch, source: Path, directory: bool) -> None:
     if directory:
         (scratch.root / "t").write_text("")
         fails(scratch.bind(source, "/t"), "a directory on /t, which is a file", pointer="/mounts/0")

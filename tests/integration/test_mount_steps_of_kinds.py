@@ -70,7 +70,7 @@ def test_tmpcopyup_that_does_not_fit(scratch: Scratch) -> None:
 
 def _needs_mapped_tmpfs(host: Host) -> None:
     if host.kernel < (6, 3):
-        pytest.skip("a tmpfs knows mapped mounts since Linux 6.3")
+        pytest.skip("tmpfs supports idmapped mounts since Linux 6.3")
 
 
 MAPS = [{"containerID": 0, "hostID": 5000, "size": 10}]
@@ -103,7 +103,7 @@ def test_idmap_by_the_maps_of_the_container(scratch: Scratch, source: Path, host
     assert owners == [(65534, 65534), (3, 4), (9, 8)]
 
 
-def test_idmap_of_what_knows_no_maps(scratch: Scratch) -> None:
+def test_idmap_of_a_filesystem_without_support(scratch: Scratch) -> None:
     scratch.bind("/proc", "/m", "idmap", uidMappings=MAPS, gidMappings=MAPS)
     error = fails(scratch, "cannot map the ids of /proc", pointer="/mounts/0")
     assert "does not support idmapped mounts" in error.hint
@@ -158,7 +158,7 @@ def test_files_of_lxcfs_are_bound_in_proc(scratch: Scratch, source: Path) -> Non
     assert scratch.run(lambda init: Path("/proc/meminfo").read_text()) == "of the source"
 
 
-def test_host_sysfs_where_no_new_one_may_be_mounted(scratch: Scratch) -> None:
+def test_the_hosts_sysfs_if_no_new_one_may_be_mounted(scratch: Scratch) -> None:
     """CVE-2023-25809: all of it is read-only."""
     scratch.namespaces("mount", "pid").user_namespace()
     with_proc(scratch).mount("/sys", "ro", "nosuid", type="sysfs")
@@ -211,7 +211,7 @@ def test_readonly_paths_keep_their_flags(scratch: Scratch, source: Path) -> None
     assert all("ro" in option for option in options)
 
 
-def test_what_is_mounted_below_a_readonly_path_stays(scratch: Scratch, source: Path) -> None:
+def test_mounts_below_a_readonly_path_stay(scratch: Scratch, source: Path) -> None:
     """It stays visible and writable: only the path's own mount becomes read-only, as with runc and crun."""
     (source / "below/file").write_text("below")
     with_proc(scratch).bind(source, "/m", "rbind")

@@ -95,7 +95,7 @@ def test_flags(sh: RunScript, bundle: Bundle, volume: Path, words: list[str], sh
 
 
 @pytest.mark.parametrize("below", [False, True])
-def test_rro_is_all_of_the_tree(sh: RunScript, bundle: Bundle, volume: Path, below: bool) -> None:
+def test_rro_applies_to_the_whole_tree(sh: RunScript, bundle: Bundle, volume: Path, below: bool) -> None:
     bundle.mount("/mnt", str(volume), "rbind", "rro" if below else "ro")
     mounts = _mounts(sh(MOUNTINFO, bundle))
     assert "ro" in mounts["/mnt"].options
@@ -165,7 +165,7 @@ def test_rootfs_propagation(sh: RunScript, bundle: Bundle, kind: str) -> None:
         ("shared", ["rslave"], ["master"]),
     ],
 )
-def test_a_mount_keeps_its_own_propagation_whatever_that_of_the_root_is(
+def test_a_mount_keeps_its_propagation_whatever_the_roots_is(
     sh: RunScript, bundle: Bundle, volume: Path, kind: str, words: list[str], expected: list[str]
 ) -> None:
     """rootfsPropagation applies to the root, also with an "r" (kubelet, Docker in Docker)."""
@@ -176,7 +176,7 @@ def test_a_mount_keeps_its_own_propagation_whatever_that_of_the_root_is(
     assert mounts["/dev/shm"].propagation == ()
 
 
-@pytest.mark.ocipy_only("runc opens no sources for a user namespace whose root may not walk to them")
+@pytest.mark.ocipy_only("runc does not open sources that the user namespace's root cannot reach")
 @pytest.mark.parametrize(
     ("kind", "words", "expected"),
     [("rslave", ["rshared"], ["master", "shared"]), ("rslave", [], ["master"]), ("rprivate", [], []),
@@ -206,7 +206,7 @@ def test_tmpcopyup(sh: RunScript, bundle: Bundle) -> None:
 
 
 def test_mounts_are_made_in_their_order(sh: RunScript, bundle: Bundle, volume: Path) -> None:
-    """One below another, and one on top of another: the last is visible."""
+    """One is below another, and one on top of another, where the last one is visible."""
     bundle.mount("/mnt", "tmpfs", "mode=700", type="tmpfs").mount("/mnt/volume", str(volume))
     bundle.mount("/srv", str(volume)).mount("/srv", "tmpfs", "mode=711", type="tmpfs")
     result = sh("stat -c %a /mnt /srv; ls /srv; ls -d /mnt/volume/file", bundle).ok()
@@ -229,7 +229,7 @@ def test_mode_of_a_tmpfs(sh: RunScript, bundle: Bundle) -> None:
     assert sh("stat -c %a /there /new/one", bundle).ok().lines == ["710", "1777"]
 
 
-def test_readonly_tmpfs_and_dev_still_get_what_belongs_in_them(sh: RunScript, bundle: Bundle) -> None:
+def test_a_readonly_tmpfs_and_dev_still_get_their_contents(sh: RunScript, bundle: Bundle) -> None:
     next(mount for mount in bundle.config["mounts"] if mount["destination"] == "/dev")["options"].append("ro")
     bundle.mount("/mnt", "tmpfs", "ro", type="tmpfs").mount("/mnt/below", "tmpfs", type="tmpfs")
     result = sh("ls -l /dev/null > /mnt/below/x; test -c /dev/zero && cat /proc/self/mountinfo", bundle)
@@ -248,7 +248,7 @@ def test_a_source_that_is_missing_is_named(runtime: Runtime, bundle: Bundle, new
         assert second == "  the source does not exist on the host; create it or remove the mount"
 
 
-@pytest.mark.ocipy_only("compares our words")
+@pytest.mark.ocipy_only("compares our error texts")
 @pytest.mark.parametrize(
     ("fstype", "source", "options", "line", "hint"),
     [
@@ -257,7 +257,7 @@ def test_a_source_that_is_missing_is_named(runtime: Runtime, bundle: Bundle, new
         ("no-such", "none", (), "cannot mount no-such on /data: No such device", "/proc/filesystems"),
     ],
 )
-def test_a_filesystem_that_cannot_be_mounted_tells_why(
+def test_the_error_says_why_a_filesystem_cannot_be_mounted(
     runtime: Runtime,
     bundle: Bundle,
     new_id: NewId,
@@ -290,7 +290,7 @@ def test_sources_and_root_behind_closed_directories(sh: RunScript, bundle: Bundl
 
 def _needs_mapped_tmpfs(host: Host) -> None:
     if host.kernel < (6, 3):
-        pytest.skip("a tmpfs knows mapped mounts since Linux 6.3")
+        pytest.skip("tmpfs supports idmapped mounts since Linux 6.3")
 
 
 @pytest.mark.parametrize("word", ["idmap", "ridmap"])

@@ -48,7 +48,7 @@ def test_inside_and_outside_agree(container: MakeContainer) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pid", "network", "ipc", "uts", "cgroup"])
-def test_kind_left_out_is_the_callers(container: MakeContainer, bundle: Bundle, kind: str) -> None:
+def test_a_missing_kind_is_the_callers(container: MakeContainer, bundle: Bundle, kind: str) -> None:
     bundle.without_namespace(kind)
     if kind == "uts":
         del bundle.config["hostname"]
@@ -160,7 +160,7 @@ def test_kind_given_twice(runtime: Runtime, bundle: Bundle, new_id: NewId) -> No
     assert runtime.ids() == []
 
 
-@pytest.mark.ocipy_only("runc ignores mappings where there is no user namespace")
+@pytest.mark.ocipy_only("runc ignores mappings if there is no user namespace")
 @pytest.mark.ocipy_only("runc says nothing")
 def test_mappings_without_user_namespace(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     bundle.linux["uidMappings"] = [{"containerID": 0, "hostID": 100000, "size": 1}]
@@ -226,7 +226,7 @@ def test_user_namespace_with_several_mappings(container: MakeContainer, bundle: 
 
 
 def test_user_namespace_where_root_is_not_mapped(sh: Callable[..., Result], bundle: Bundle) -> None:
-    """The container's root is mapped or unmapped; with only uid 1000 mapped, the set-up still needs a root."""
+    """Whether or not 0 is mapped: with only uid 1000 mapped, the setup still needs a root."""
     bundle.user_namespace()
     bundle.process["user"] = {"uid": 1000, "gid": 1000}
     bundle.linux["uidMappings"] = [{"containerID": 0, "hostID": 200000, "size": 2000}]
@@ -378,7 +378,7 @@ def test_init_is_pid_one_and_alone(sh: Callable[..., Result]) -> None:
 
 @pytest.mark.needs_program("ip")
 def test_namespaces_end_with_the_container(container: MakeContainer) -> None:
-    """A network device whose peer is in there disappears with the namespace: network_namespaces(7)."""
+    """A network device whose peer is inside disappears with the namespace: network_namespaces(7)."""
     with private_network():
         subprocess.run(["ip", "link", "add", "outer", "type", "veth", "peer", "name", "inner"], check=True)
         one = container().start()

@@ -37,7 +37,7 @@ def pair() -> Iterator[tuple[str, str]]:
 
 @pytest.fixture
 def dressed(pair: tuple[str, str]) -> tuple[str, str]:
-    """The pair, with everything that a device can lose in a move, and a third device, which is down."""
+    """The pair with everything that a device can lose in a move, and a third device, which is down."""
     left, right = pair
     ip("link", "add", "bridge", "type", "bridge")
     ip("link", "set", "bridge", "up")
@@ -83,7 +83,7 @@ def network() -> dict[str, Any]:
 
 
 def settled() -> dict[str, Any]:
-    """The network once IPv6 has come up: a link-local address and its routes appear on their own."""
+    """Return the network once IPv6 has come up: a link-local address and its routes appear by themselves."""
     wait_until(lambda: "tentative" not in ip("-6", "addr") and "fe80" in ip("-6", "addr", "show", "dev", "left"))
     return network()
 
@@ -122,7 +122,7 @@ def test_moved_with_its_addresses(container: MakeContainer, bundle: Bundle, pair
         {},
         pytest.param(
             {"name": "fresh%d"},
-            marks=pytest.mark.differs_from_runc("runc 1.5 does not find it by the name that the kernel made up"),
+            marks=pytest.mark.differs_from_runc("runc 1.5 does not find it by the name that the kernel chose"),
         ),
     ],
 )
@@ -132,7 +132,7 @@ def test_names(container: MakeContainer, bundle: Bundle, pair: tuple[str, str], 
     assert set(devices) == {"lo", "fresh0" if given else pair[0]}
 
 
-def test_a_device_is_left_where_it_is_at_the_end(
+def test_a_device_is_not_moved_back_at_the_end(
     container: MakeContainer, make_bundle: Callable[..., Bundle], pair: tuple[str, str]
 ) -> None:
     """config-linux.md: it lives as long as the namespace, and the runtime MUST NOT move it out before deletion."""
@@ -151,7 +151,7 @@ def test_a_device_is_left_where_it_is_at_the_end(
     assert pair[0] not in ip("link")
 
 
-@pytest.mark.differs_from_runc("runc 1.5 has moved the device by then, and it goes with the namespace")
+@pytest.mark.differs_from_runc("runc 1.5 has moved the device by then, and it is lost with the namespace")
 def test_a_name_that_is_taken(runtime: Runtime, bundle: Bundle, new_id: NewId, pair: tuple[str, str]) -> None:
     bundle.linux["netDevices"] = {pair[0]: {"name": "lo"}}
     result = runtime.create(bundle, new_id()).fails()
@@ -213,7 +213,7 @@ class TestAFailedCreate:
         assert runtime.ids() == []
 
     @pytest.mark.parametrize("command", ["create", "run"])
-    def test_devices_come_back_where_the_command_is_missing(
+    def test_devices_come_back_if_the_command_is_missing(
         self, runtime: Runtime, bundle: Bundle, new_id: NewId, dressed: tuple[str, str], command: str
     ) -> None:
         before = settled()
@@ -243,10 +243,10 @@ class TestAFailedCreate:
             assert settled() == before
             holder.stdin.close()
 
-    def test_devices_come_back_where_one_of_them_cannot_be_set_up(
+    def test_devices_come_back_if_one_of_them_cannot_be_set_up(
         self, runtime: Runtime, bundle: Bundle, new_id: NewId, dressed: tuple[str, str]
     ) -> None:
-        """The first one has already moved: the container does not permit the second one's addresses."""
+        """The first one has moved when the container's namespace refuses the addresses of the second."""
         before = settled()
         words = ["unshare", "-n", "sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; echo; read x"]
         with subprocess.Popen(words, stdin=-1, stdout=-1, text=True) as holder:
@@ -280,7 +280,7 @@ class TestAFailedCreate:
             runtime.delete(container_id, force=True).ok()
         assert settled() == before
 
-    def test_devices_come_back_where_init_dies(
+    def test_devices_come_back_if_init_dies(
         self, runtime: Runtime, bundle: Bundle, new_id: NewId, dressed: tuple[str, str]
     ) -> None:
         before = settled()
@@ -314,7 +314,7 @@ class TestAFailedCreate:
 def test_a_created_container_keeps_its_devices(
     container: MakeContainer, bundle: Bundle, dressed: tuple[str, str]
 ) -> None:
-    """The namespace takes them along: the runtime must not move them out before that (config-linux.md)."""
+    """They end with the namespace: the runtime must not move them out before that (config-linux.md)."""
     bundle.linux["netDevices"] = {"left": {"name": "first"}}
     one = container(bundle, args=["sleep", "1000"])
     pid = one.pid

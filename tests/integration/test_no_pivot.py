@@ -87,18 +87,18 @@ def test_the_hosts_proc_and_sys_are_out_of_reach(container: MakeContainer, bundl
 def test_no_new_mount_shows_what_is_masked(
     runtime: Runtime, bundle: Bundle, new_id: NewId, flags: tuple[str, ...], script: str
 ) -> None:
-    """The kernel allows one in a user namespace only if another is fully visible (mount_namespaces(7))."""
+    """In a user namespace the kernel allows a new one only if another is fully visible (mount_namespaces(7))."""
     bundle.process.update(user={"uid": 1000, "gid": 1000}, noNewPrivileges=False)
     result = runtime.run(bundle.sh(script), new_id(), *flags).ok()
     assert result.lines == ["refused"]
-    assert "mount" in result.stderr, "it is the mount that is refused"
+    assert "mount" in result.stderr, "the mount is refused"
 
 
 @pytest.mark.parametrize("flags", [(), FLAGS])
-def test_a_new_mount_where_nothing_is_masked(
+def test_a_new_mount_if_nothing_is_masked(
     runtime: Runtime, bundle: Bundle, new_id: NewId, flags: tuple[str, ...]
 ) -> None:
-    """The test above would find them."""
+    """This shows that the test above would notice them."""
     bundle.process.update(user={"uid": 1000, "gid": 1000}, noNewPrivileges=False)
     bundle.linux["maskedPaths"] = bundle.linux["readonlyPaths"] = []
     assert runtime.run(bundle.sh(MOUNT_PROC), new_id(), *flags).ok().lines == ["mounted"]
@@ -116,7 +116,7 @@ def stacked(work: Path) -> Iterator[Path]:
         umount(str(place))
 
 
-@pytest.mark.differs_from_runc("where it can only cover them, it takes its own cover off for the second", always=False)
+@pytest.mark.differs_from_runc("if it can only cover them, it takes its own cover off for the second", always=False)
 def test_two_in_one_place(container: MakeContainer, bundle: Bundle, stacked: Path) -> None:
     one = container(bundle.args("sleep", "1000"), *FLAGS).start()
     seen, names = behind(one.pid, lambda mounts: (visible(mounts), os.listdir(stacked)))
@@ -135,7 +135,7 @@ def out_of_the_way(work: Path) -> Iterator[Path]:
     umount(str(place / "proc"))
 
 
-@pytest.mark.differs_from_runc("it leaves what its path does not lead to, and the kernel considers that visible")
+@pytest.mark.differs_from_runc("it leaves what its path does not lead to, which the kernel considers visible")
 @pytest.mark.parametrize("deceptive", [False, True])
 def test_below_another_mount(
     container: MakeContainer, runtime: Runtime, bundle: Bundle, new_id: NewId, out_of_the_way: Path, deceptive: bool
@@ -194,10 +194,10 @@ exit $status
 
 @pytest.mark.differs_from_runc("it unmounts them on the host as well, or uncovers the lower of two", always=False)
 @pytest.mark.parametrize("kind", [None, "slave", "shared", "rshared"])
-def test_nothing_of_it_happens_on_the_host(
+def test_the_hosts_mounts_are_unaffected(
     container: MakeContainer, bundle: Bundle, work: Path, kind: str | None
 ) -> None:
-    """Neither a new "/" nor an unmounted /proc. Mounts that cannot be unmounted only here are covered."""
+    """There is no new "/", and no unmounted /proc. Mounts that cannot be unmounted here alone are covered."""
     if kind:
         bundle.linux["rootfsPropagation"] = kind
     host = ["unshare", "--mount", "--propagation", "shared", "sh", "-c", SHARED_HOST, "sh", str(work)]
@@ -208,7 +208,7 @@ def test_nothing_of_it_happens_on_the_host(
 
 @pytest.mark.differs_from_runc('it has no way to make "/" the root')
 @pytest.mark.parametrize("flags", [(), FLAGS])
-def test_the_hosts_root_as_the_containers(
+def test_the_hosts_root_as_the_containers_root(
     container: MakeContainer, make_bundle: Callable[..., Bundle], flags: tuple[str, ...]
 ) -> None:
     """Then it covers "/" from the start."""

@@ -18,7 +18,7 @@ SCRIPT = "env | grep NOTIFY_SOCKET; mount | grep /run/notify; echo up; sleep 100
 
 
 class Manager:
-    """A service manager's side: the messages, except barriers, which it answers as systemd does."""
+    """A service manager: it collects the messages, except barriers, which it answers as systemd does."""
 
     def __init__(self, path: Path) -> None:
         self.environment = {"NOTIFY_SOCKET": str(path)}
@@ -90,7 +90,7 @@ def test_start_waits_until_the_process_is_ready(
     os.waitpid(pid, 0)
 
 
-@pytest.mark.ocipy_only(reason="runc waits forever where nobody reaps the process")
+@pytest.mark.ocipy_only(reason="runc waits forever if nobody reaps the process")
 def test_start_does_not_wait_for_a_process_that_has_ended(
     runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], manager: Manager
 ) -> None:
@@ -127,8 +127,8 @@ def test_run_in_the_background_waits_and_in_the_foreground_is_the_main_process(
             assert running.wait().status == 128 + signal.SIGKILL
 
 
-def test_nothing_is_there_without_it(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]) -> None:
-    """If only start has it, it does not wait either: the process does not know the socket."""
+def test_nothing_is_made_without_notify_socket(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]) -> None:
+    """If only start has NOTIFY_SOCKET, it does not wait either: the process does not know the socket."""
     id = new_id()
     created = runtime.create(bundle.sh("env; ls -d /run/notify; exec sleep 1000"), id).ok()
     pid = runtime.state(id)["pid"]
@@ -169,7 +169,7 @@ def test_a_long_path_and_an_abstract_address(
 
 
 @pytest.mark.ocipy_only(reason="about its own descriptors")
-def test_what_the_process_says_later_is_taken_and_dropped(
+def test_later_messages_of_the_process_are_read_and_dropped(
     runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], manager: Manager
 ) -> None:
     id = new_id()
@@ -187,7 +187,7 @@ def test_what_the_process_says_later_is_taken_and_dropped(
     running.wait()
 
 
-def test_the_bundle_and_a_later_exec_know_nothing_of_it(
+def test_the_bundle_and_a_later_exec_do_not_see_it(
     runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], manager: Manager
 ) -> None:
     id = new_id()

@@ -1,4 +1,4 @@
-"""Containers of older versions: the present one shows, stops and deletes them.
+"""Containers of older versions: this version shows, stops and deletes them.
 
 MEMBERS has what state.json contained then, as `tests/upgrade/run` found it in the versions themselves, which it builds.
 """
@@ -63,7 +63,7 @@ def test_a_running_one_is_used_stopped_and_deleted(container: MakeContainer) -> 
 
 
 def test_a_waiting_one_of_the_same_form_is_started(container: MakeContainer) -> None:
-    """The first versions did not say by a number which file their init executes: for them it counts as running."""
+    """The first versions did not record which file their init executes, so it counts as running."""
     one = container()
     age(one, MEMBERS["e9b10f1, 2026-11-25"])
     one.runtime.call("start", one.id).ok()

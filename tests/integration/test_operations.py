@@ -27,7 +27,7 @@ def assert_is_a_state(document: Any) -> None:
 
 @pytest.mark.parametrize("command", ["state", "create", "start", "kill", "delete"])
 def test_an_operation_without_an_id(runtime: Runtime, bundle: Bundle, command: str) -> None:
-    """ "MUST generate an error if it is not provided the ID": for each of the five. create has a bundle here."""
+    """ "MUST generate an error if it is not provided the ID", which applies to all five. create has a bundle here."""
     bundle.write()
     runtime.call(command, cwd=bundle.path).fails(status=None)
     assert runtime.ids() == []
@@ -88,9 +88,9 @@ def in_phase(one: Container, phase: str) -> Container:
     return one
 
 
-@pytest.mark.ocipy_only("what a container is meanwhile is the runtime's own affair")
+@pytest.mark.ocipy_only("the specification does not say what such a container is")
 @pytest.mark.parametrize("command", ["start", "kill", "delete"])
-def test_an_operation_on_what_is_being_created_has_no_effect(
+def test_an_operation_on_a_container_that_is_being_created_has_no_effect(
     runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path, command: str
 ) -> None:
     """Neither created, nor running, nor stopped."""
@@ -112,7 +112,7 @@ def test_an_operation_on_what_is_being_created_has_no_effect(
     runtime.delete(id, force=True).ok()
 
 
-def test_the_state_is_what_the_schema_describes(container: MakeContainer, bundle: Bundle) -> None:
+def test_the_state_matches_the_schema(container: MakeContainer, bundle: Bundle) -> None:
     """In each status that a caller can see."""
     bundle.args("sleep", "1000")
     bundle.config["annotations"] = {"org.example": "x"}
@@ -151,7 +151,7 @@ def test_the_state_during_create_matches_the_schema(
         assert document["status"] == "creating"
 
 
-def test_hooks_get_what_the_schema_describes(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+def test_the_state_for_hooks_matches_the_schema(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     kinds = ("prestart", "createRuntime", "createContainer", "poststart", "poststop")
     bundle.config["hooks"] = {
         kind: [{"path": "/bin/sh", "args": ["sh", "-c", f"cat > {bundle.path}/state-{kind}"]}] for kind in kinds

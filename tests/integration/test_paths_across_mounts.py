@@ -59,14 +59,14 @@ def covered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     ],
     ids=["directory", "below", "file", "plain"],
 )
-def test_what_was_made_is_not_opened_across_a_mount(covered: int, make: Callable[[int], int]) -> None:
+def test_a_new_directory_is_not_opened_across_a_mount(covered: int, make: Callable[[int], int]) -> None:
     """Otherwise the next directory is created in, or mounted on, a foreign filesystem (CVE-2021-30465)."""
     with pytest.raises(OSError) as caught:
         make(covered)
     assert caught.value.errno == errno.EXDEV
 
 
-def test_our_procfs_is_not_left(source: Path) -> None:
+def test_paths_in_our_procfs_do_not_leave_it(source: Path) -> None:
     """The path to a file never crosses a mount or a magic link, or leads upwards (CVE-2025-52881)."""
     (source / "below/file").touch()
     (source / "file").touch()

@@ -21,7 +21,7 @@ TICKS = "i=0; while :; do i=$((i+1)); echo tick $i; sleep 0.02; done"
 
 
 @pytest.mark.smoke
-def test_pause_stops_all_and_resume_goes_on(container: MakeContainer) -> None:
+def test_pause_stops_all_processes_and_resume_continues_them(container: MakeContainer) -> None:
     one = container(sh=TICKS).start()
     one.wait_output("tick 2")
     one.runtime.call("pause", one.id).ok()
@@ -46,7 +46,7 @@ def test_they_are_silent_and_need_no_environment(container: MakeContainer) -> No
 
 
 def test_a_failure_is_reported_in_the_log_and_on_standard_error(container: MakeContainer, work: Path) -> None:
-    """containerd looks into the log, and for the words of some commands on standard error."""
+    """containerd reads the log, and for some commands standard error."""
     one, log = container(), work / "log.json"
     result = one.runtime.call("resume", one.id, globals=["--log", log, "--log-format", "json"])
     result.fails("container not paused")
@@ -65,7 +65,7 @@ def test_pause_twice(container: MakeContainer) -> None:
         assert result.stderr.endswith("\n  it is paused\n")
 
 
-def test_resume_of_what_is_not_paused(container: MakeContainer) -> None:
+def test_resume_of_a_container_that_is_not_paused(container: MakeContainer) -> None:
     one = container()
     one.runtime.call("resume", one.id).fails("container not paused")
     one.start()
@@ -138,7 +138,7 @@ def test_kill_all_of_a_paused_container_without_a_pid_namespace(container: MakeC
 
 
 @pytest.mark.parametrize("flags", [(), ("--all",)])
-def test_other_signals_wait_until_it_goes_on(container: MakeContainer, flags: tuple[str, ...]) -> None:
+def test_other_signals_wait_until_it_is_resumed(container: MakeContainer, flags: tuple[str, ...]) -> None:
     one = container(sh="trap 'echo got it' USR1; echo ready; while :; do sleep 0.02; done").start()
     one.wait_output("ready")
     one.runtime.call("pause", one.id).ok()
@@ -149,7 +149,7 @@ def test_other_signals_wait_until_it_goes_on(container: MakeContainer, flags: tu
 
 
 def test_resume_when_init_has_died(container: MakeContainer) -> None:
-    """containerd asks for it: it may fail, but not hang."""
+    """containerd asks for the resume, which may fail, but must not hang."""
     one = container().start()
     one.runtime.call("pause", one.id).ok()
     os.kill(one.pid, signal.SIGKILL)
@@ -185,8 +185,8 @@ def test_pause_against_kill(container: MakeContainer) -> None:
 
 @pytest.mark.needs_cgroup_v1
 @pytest.mark.ocipy_only("runc on cgroup v1 leaves it frozen, with the signal pending")
-def test_what_is_dying_is_not_frozen(container: MakeContainer) -> None:
-    """A pause between the signal of a kill and its end."""
+def test_a_dying_container_is_not_frozen(container: MakeContainer) -> None:
+    """A pause comes between the signal of a kill and the container's end."""
     one = container(sh="sleep 1000 & exec sleep 1000").start()
     state = Path("/sys/fs/cgroup/freezer") / one.cgroups()["freezer"].lstrip("/") / "freezer.state"
     state.write_text("FROZEN")

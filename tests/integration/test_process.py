@@ -58,7 +58,7 @@ def test_oom_score_of_zero_is_a_score(runtime: Runtime, bundle: Bundle, new_id: 
     assert runtime.run(bundle.args("cat", "/proc/self/oom_score_adj"), new_id()).ok().stdout == "0\n"
 
 
-@pytest.mark.ocipy_only("runc has no word on the cause")
+@pytest.mark.ocipy_only("runc does not name the cause")
 def test_oom_score_that_may_not_be_lowered(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     if int(proc_status("self")["CapEff"], 16) >> 24 & 1:
         pytest.skip("this host grants CAP_SYS_RESOURCE, with which it may be lowered")
@@ -71,7 +71,7 @@ def test_oom_score_that_may_not_be_lowered(runtime: Runtime, bundle: Bundle, new
 def test_caller_that_ignores_the_end_of_its_children(
     runtime: Runtime, container: MakeContainer, bundle: Bundle, new_id: NewId, blocked: bool
 ) -> None:
-    """Their statuses would be lost (wait(2)); the disposition is inherited through execve(2)."""
+    """The children's statuses would be lost (wait(2)): the disposition is inherited across execve(2)."""
 
     def ignore() -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -85,7 +85,7 @@ def test_caller_that_ignores_the_end_of_its_children(
     runtime.call("delete", "--force", one.id, preexec_fn=ignore).ok()
 
 
-@pytest.mark.differs_from_runc("an ignored SIGRTMIN stays so: Go leaves it to libc")
+@pytest.mark.differs_from_runc("an ignored SIGRTMIN stays ignored: Go leaves it to libc")
 def test_signals_are_as_the_kernel_starts_a_process(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     """conmon ignores SIGPIPE, other callers block signals; none of that reaches the container."""
 
@@ -131,7 +131,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 @pytest.mark.skipif(not Path("/proc/keys").exists(), reason="needs a kernel with keyrings")
 @pytest.mark.parametrize("flags", [[], ["--no-new-keyring"]])
 def test_keys_of_the_callers_session(runtime: Runtime, bundle: Bundle, new_id: NewId, flags: list[str]) -> None:
-    """A key of the caller's session is found in the container only if it keeps the session."""
+    """The container finds a key of the caller's session only if it keeps the session keyring."""
     bundle.linux["maskedPaths"] = []
     bundle.args("cat", "/proc/keys").write()
     id = new_id()
@@ -155,7 +155,7 @@ def test_scheduler_idle(container: MakeContainer, bundle: Bundle) -> None:
     assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
-def test_scheduler_that_cannot_be(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+def test_scheduler_that_is_refused(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     for scheduler in ({"policy": "SCHED_OTHER", "priority": 3}, {"policy": "SCHED_FIFO", "runtime": 1, "priority": 1}):
         bundle.process["scheduler"] = scheduler
         runtime.create(bundle.args("true"), new_id()).fails()
@@ -178,7 +178,7 @@ def test_personality(sh: RunScript, bundle: Bundle) -> None:
 
 
 def test_personality_of_the_caller(sh: RunScript, bundle: Bundle) -> None:
-    """Without a field it is inherited; with one it is what the field says."""
+    """Without the field it is inherited; with it, it is what the field says."""
     bundle.linux["personality"] = {"domain": "LINUX"}
     result = sh("cat /proc/self/personality", bundle, prefix=["setarch", "--addr-no-randomize"])
     assert result.ok().lines == ["00000000"]

@@ -51,7 +51,7 @@ def test_a_network_and_an_overlay_by_hand(tmp_path: Path) -> None:
 
 @pytest.mark.needs_program("nft")
 def test_the_way_outside(tmp_path: Path) -> None:
-    """To a neighbour that knows no way back to the bridge's addresses. The sysctl is that of the network namespace."""
+    """The neighbour has no route back to the bridge's addresses. The sysctl is that of the network namespace."""
     (indented,) = re.findall(r"^reach the outside.*\n\n((?:    .*\n)+)", PAGE, re.MULTILINE)
     neighbour = """
         ip netns add neighbour

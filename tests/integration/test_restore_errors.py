@@ -112,7 +112,7 @@ def test_a_restore_is_interrupted(
 def test_a_restore_is_killed(
     runtime: Runtime, bundle: Bundle, new_id: NewId, images: Path, fake_criu: FakeCriu, assert_nothing_left: Check
 ) -> None:
-    """criu notices the end of the connection, and ends; delete does the rest."""
+    """criu notices the end of the connection, and exits. delete does the rest."""
     fake_criu.behave(notifies=["setup-namespaces"], hangs=True)
     bundle.write()
     id = new_id()

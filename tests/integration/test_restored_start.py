@@ -119,7 +119,7 @@ def test_a_mapping_that_fails_half_way_is_undone_by_an_execution(runtime: Runtim
 
 
 def test_a_thread_register_that_is_refused_leads_to_an_execution(runtime: Runtime, work: Path) -> None:
-    """A seccomp filter around us may forbid arch_prctl(2). The first call is musl's own."""
+    """A seccomp filter around us may forbid arch_prctl(2). The first call comes from musl itself."""
     trace = ["strace", "-qq", "-o", str(work / "calls"), "-e", "trace=execve,arch_prctl"]
     refused = ["-e", "inject=arch_prctl:error=EPERM:when=2"]
     runtime.spawn([*trace, *refused, runtime.path, "state", "nobody"]).wait().fails("container does not exist")
@@ -133,7 +133,7 @@ def test_the_executable_on_the_overlay_is_executed_if_the_kernel_does_not_take_i
 ) -> None:
     bundle.config["hooks"] = {"startContainer": [{"path": "/bin/true"}]}
     trace = ["strace", "-qq", "-o", str(work / "calls"), "-e", "trace=execve,execveat,prctl"]
-    # The first asks whether it can, the second names the process.
+    # The first call asks whether it can, the second names the process.
     init = container(bundle.args("sleep", "1000"), prefix=[*trace, "-e", "inject=prctl:error=EPERM:when=3"])
     calls = (work / "calls").read_text()
     assert re.search(r"PR_SET_MM_MAP, .*INJECTED", calls)
@@ -215,7 +215,7 @@ def runtime_path() -> str:
 
 
 @pytest.mark.parametrize("obstacle", ["little address space", "legacy layout"])
-def test_where_the_libraries_cannot_be_placed_the_snapshot_has_none(work: Path, obstacle: str) -> None:
+def test_if_the_libraries_cannot_be_placed_the_snapshot_has_none(work: Path, obstacle: str) -> None:
     """With little address space the gaps cannot be filled; in the legacy layout the kernel searches elsewhere
     (loader.c)."""
     made = work / "snapshot"
@@ -230,7 +230,7 @@ def test_where_the_libraries_cannot_be_placed_the_snapshot_has_none(work: Path, 
         command = ["setarch", "--addr-compat-layout", *trace, *command]
     subprocess.run(command, preexec_fn=limit, check=True, env={"PATH": "/bin"})
     if obstacle == "legacy layout":
-        assert BEHIND.name in (work / "calls").read_text(), "it does not continue with what room there happens to be"
+        assert BEHIND.name in (work / "calls").read_text(), "it does not make do with the room there happens to be"
     data = made.read_bytes()
     assert struct.unpack_from("=Q", data, RESUME) == (0,)
     assert len(data) < SNAPSHOT.stat().st_size

@@ -40,7 +40,7 @@ VALUES = {
     "RLIMIT_AS": (1 << 40, 1 << 41),
     "RLIMIT_DATA": (1 << 40, 1 << 41),
 }
-# With these a program may not even load, or end at the next clock tick.
+# Under these a program may not even load, or may be killed at the next clock tick.
 DEADLY = ("RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_DATA", "RLIMIT_STACK")
 
 
@@ -94,7 +94,7 @@ def test_without_rlimits_the_callers_are_inherited(container: MakeContainer, bun
 
 @pytest.mark.differs_from_runc("runc sets up its mounts under the payload's limit on open files")
 def test_tight_limits_do_not_hurt_the_runtime(container: MakeContainer, bundle: Bundle) -> None:
-    """They apply to the payload: a small NOFILE, FSIZE or AS must not break the set-up."""
+    """They apply to the payload: a small NOFILE, FSIZE or AS must not break the setup."""
     bundle.process["rlimits"] = [
         {"type": "RLIMIT_NOFILE", "soft": 16, "hard": 16},
         {"type": "RLIMIT_FSIZE", "soft": 0, "hard": 0},
@@ -126,7 +126,7 @@ def test_name_given_twice(runtime: Runtime, bundle: Bundle, new_id: Callable[[],
 
 @pytest.mark.parametrize("value", [0, 1, 4096, 1 << 16, 1 << 20, 1 << 22])
 @pytest.mark.parametrize("name", LIMITS)
-def test_low_ones_bind_the_process_only(
+def test_low_limits_apply_only_to_the_process(
     runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], name: str, value: int
 ) -> None:
     """The kernel decides about the program under such a limit: it runs, is killed, or cannot execute, with one clear
@@ -151,8 +151,8 @@ def test_an_exec_that_a_limit_forbids_is_an_error(runtime: Runtime, bundle: Bund
     assert "RLIMIT_STACK" in result.stderr
 
 
-def test_low_ones_of_a_user_with_a_filter(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]) -> None:
-    """The limits are set after the change of ids, and where the filter permits it."""
+def test_low_limits_of_a_user_with_a_filter(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]) -> None:
+    """The limits are set after the change of ids, at a point where the filter permits it."""
     bundle.process["user"] = {"uid": 1000, "gid": 1000}
     bundle.process["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 5, "hard": 6}]
     bundle.sh("ulimit -Sn; ulimit -Hn")
@@ -166,7 +166,7 @@ def test_low_ones_of_a_user_with_a_filter(runtime: Runtime, bundle: Bundle, new_
             assert runtime.run(bundle, new_id()).ok().lines == ["5", "6"]
 
 
-def test_low_ones_of_exec(container: MakeContainer, bundle: Bundle) -> None:
+def test_low_limits_of_exec(container: MakeContainer, bundle: Bundle) -> None:
     bundle.process["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 5, "hard": 6}]
     one = container(bundle.args("sleep", "1000")).start()
     assert one.sh("ulimit -Sn; ulimit -Hn").ok().lines == ["5", "6"]

@@ -71,7 +71,7 @@ def test_nothing_of_the_host_is_left_below_a_mount_on_the_root(
     }
 
 
-def test_root_readonly_is_for_what_is_mounted_on_the_root(
+def test_root_readonly_applies_to_the_mount_on_the_root(
     runtime: Runtime, overlaid: Bundle, work: Path, new_id: NewId
 ) -> None:
     overlaid.config["root"]["readonly"] = True
@@ -93,7 +93,7 @@ def test_a_bind_mount_on_the_root(
 
 
 @pytest.mark.parametrize("change", ["remount", "no namespace"])
-def test_a_mount_on_the_root_that_cannot_be(runtime: Runtime, overlaid: Bundle, new_id: NewId, change: str) -> None:
+def test_a_mount_on_the_root_that_is_refused(runtime: Runtime, overlaid: Bundle, new_id: NewId, change: str) -> None:
     if change == "remount":
         overlaid.config["mounts"][0]["options"] = ["remount", "ro"]
     else:

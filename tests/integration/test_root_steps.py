@@ -73,7 +73,7 @@ def test_links_in_dev(scratch: Scratch) -> None:
     }
 
 
-def test_links_only_to_what_is_there(scratch: Scratch) -> None:
+def test_links_only_to_existing_targets(scratch: Scratch) -> None:
     scratch.only_mounts = False
     (scratch.root / "dev").mkdir()
     (scratch.root / "dev/ptmx").write_text("of the image")
@@ -93,7 +93,7 @@ def test_an_existing_device_is_left_unchanged(scratch: Scratch) -> None:
 
 @pytest.mark.parametrize("what", ["file", "directory", "link", "other"])
 @pytest.mark.parametrize("user", [False, True])
-def test_what_is_not_the_device_is_an_error(scratch: Scratch, what: str, user: bool) -> None:
+def test_anything_but_the_device_is_an_error(scratch: Scratch, what: str, user: bool) -> None:
     scratch.only_mounts = False
     (scratch.root / "dev").mkdir()
     path = scratch.root / "dev/null"
@@ -131,7 +131,7 @@ def test_a_device_that_the_host_lacks(scratch: Scratch) -> None:
     fails(scratch, "/dev/zero on the host is not the device c 1:3", pointer="/linux/devices/0")
 
 
-def test_a_dev_of_the_hosts_is_not_touched(scratch: Scratch, source: Path) -> None:
+def test_the_hosts_dev_is_not_touched(scratch: Scratch, source: Path) -> None:
     scratch.only_mounts = False
     scratch.linux["devices"] = [{"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229}]
     scratch.bind(source, "/dev")
@@ -144,7 +144,7 @@ def test_a_dev_of_the_hosts_is_not_touched(scratch: Scratch, source: Path) -> No
 
 
 @pytest.mark.parametrize("no_pivot", [False, True])
-def test_nothing_of_the_hosts_is_mounted_after_the_pivot(scratch: Scratch, no_pivot: bool) -> None:
+def test_nothing_of_the_host_is_mounted_after_the_pivot(scratch: Scratch, no_pivot: bool) -> None:
     scratch.no_pivot = no_pivot
     with_proc(scratch).mount("/m")
     mounts = scratch.run(lambda init: [mount.point for mount in proc_mounts()])
@@ -242,7 +242,7 @@ def test_streams_on_the_hosts_null_become_the_containers(scratch: Scratch) -> No
     assert _dev(scratch).run(look, before) == [(True, True), (False, True), (True, True)]
 
 
-def test_what_is_mounted_in_the_copy_of_the_root_is_not_seen_in_the_root(source: Path, work: Path) -> None:
+def test_mounts_in_the_copy_of_the_root_do_not_appear_in_the_root(source: Path, work: Path) -> None:
     """Mounts below the root may be shared on the host: their copies receive its events, and send none."""
     _kernel.mount(None, str(source), None, c.MS_SHARED | c.MS_REC, None)
     (source / "below/place").mkdir()

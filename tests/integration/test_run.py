@@ -22,7 +22,7 @@ def test_exit_status_is_passed_on(sh: RunScript, status: int) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
 def test_death_by_signal_is_128_and_its_number(sh: RunScript, bundle: Bundle, number: int) -> None:
-    # As pid 1 a process cannot kill itself by a signal; without a pid namespace it is an ordinary process.
+    # A process with pid 1 cannot kill itself by a signal. Without a pid namespace it is an ordinary process.
     bundle.without_namespace("pid")
     assert sh(f"kill -{number} $$; sleep 5", bundle).status == 128 + number
 
@@ -36,7 +36,7 @@ def test_nothing_is_left_and_the_id_is_free_again(runtime: Runtime, bundle: Bund
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")
 @pytest.mark.parametrize("option", ["subset=pid", "hidepid=invisible"])
-def test_a_proc_that_shows_little_is_enough(runtime: Runtime, bundle: Bundle, new_id: NewId, option: str) -> None:
+def test_a_restricted_proc_is_enough(runtime: Runtime, bundle: Bundle, new_id: NewId, option: str) -> None:
     """As a sandbox around an engine mounts it: proc(5)."""
     mount = f'mount -t proc -o {option} proc /proc && exec "$@"'
     wrapped = ["unshare", "--mount", "--pid", "--fork", "--", "sh", "-c", mount, "sh"]
@@ -132,7 +132,7 @@ def test_pid_file_in_the_foreground(runtime: Runtime, bundle: Bundle, new_id: Ne
 
 
 def test_orphans_inside_do_not_keep_run(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
-    """init's end is the container's end: the other processes in its pid namespace die with it."""
+    """The container ends with init: the other processes in its pid namespace die too."""
     result = runtime.run(bundle.sh("sleep 1000 & exit 5"), new_id(), timeout=15)
     assert result.status == 5
 

@@ -74,7 +74,7 @@ def test_killed(runtime: Runtime, both: Bundle, new_id: NewId, action: str) -> N
 def test_a_profile_that_permits_nothing_ends_the_process(
     runtime: Runtime, both: Bundle, new_id: NewId, action: str
 ) -> None:
-    """Init can neither execute, nor report that, nor exit: it must not run forever."""
+    """Init can neither execute, nor report that, nor exit. It must not run forever."""
     both.linux["seccomp"] = {"defaultAction": f"SCMP_ACT_{action}"}
     result = runtime.run(both, new_id())
     if both.process["noNewPrivileges"]:
@@ -88,7 +88,7 @@ def test_a_profile_that_permits_nothing_ends_the_process(
 def test_a_profile_that_kills_at_the_exec_is_named(
     runtime: Runtime, container: MakeContainer, both: Bundle, new_id: NewId
 ) -> None:
-    """By run and by start. A command that the filter kills later is not: its status says enough."""
+    """By run and by start. The death of a command that the filter kills later is not: its status says enough."""
     allow_all_but(both, rule(["execve"], "KILL_PROCESS"))
     result = runtime.run(both, new_id())
     assert (result.status, KILLED in result.stderr) == (128 + signal.SIGSYS, True)
@@ -166,7 +166,7 @@ def test_flags(sh: Shell, bundle: Bundle, flags: list[str] | None) -> None:
 
 @pytest.mark.ocipy_only("runc loads the filter earlier and needs more of the profile")
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the list is of x86_64")
-def test_with_no_new_privileges_next_to_nothing_has_to_be_permitted(
+def test_with_no_new_privileges_a_profile_need_permit_almost_nothing(
     runtime: Runtime, bundle: Bundle, new_id: NewId
 ) -> None:
     """After the filter the runtime makes only the execve, apart from calls that the payload makes too."""
@@ -210,12 +210,12 @@ def test_refused(runtime: Runtime, bundle: Bundle, new_id: NewId, profile: dict[
     assert runtime.ids() == []
 
 
-# Kept filters.
+# Cached filters.
 
 
 @pytest.fixture
 def kept() -> Iterator[Callable[[], set[Path]]]:
-    """A function for the files that the test has added to the kept filters; removes them at the end."""
+    """Return a function for the files that the test has added to the cache. They are removed at the end."""
     before = set(CACHE.glob("*"))
 
     def added() -> set[Path]:
@@ -226,8 +226,8 @@ def kept() -> Iterator[Callable[[], set[Path]]]:
         path.unlink()
 
 
-@pytest.mark.ocipy_only("runc keeps no filters")
-def test_a_kept_filter_that_was_tampered_with_is_not_used(
+@pytest.mark.ocipy_only("runc has no cache of filters")
+def test_a_cached_filter_that_was_tampered_with_is_not_used(
     sh: Shell, bundle: Bundle, kept: Callable[[], set[Path]]
 ) -> None:
     # A unique profile.
@@ -262,7 +262,7 @@ DEFIANT = errno.ENOTTY
 
 
 class Agent:
-    """Accepts one container, and answers each of its calls with a special errno."""
+    """Accept one container, and answer each of its calls with a special errno."""
 
     def __init__(self, path: Path) -> None:
         self.server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -155,14 +155,14 @@ def test_pages_that_every_command_writes_to_are_copied_together(runtime: Runtime
 
 
 def faults(call: Callable[[], object]) -> int:
-    """How many page faults the processes had that a call waits for."""
+    """Return how many page faults the processes of a call had."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
     call()
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt - before
 
 
 def test_commands_write_to_few_pages(container: Callable[..., Container], runtime: Runtime) -> None:
-    """What they write to lies together. Before: 460 page faults for state, 500 for kill. crun: 250."""
+    """The pages that they write to lie together. Otherwise: 460 page faults for state, 500 for kill. crun: 250."""
     one = container()
     assert min(faults(lambda: runtime.state(one.id)) for _ in range(3)) < 420
     one.start()
@@ -232,7 +232,7 @@ def test_a_list_of_missing_pages_is_ignored(waiting: Callable[[], str], work: Pa
         umount(str(SNAPSHOT))
 
 
-def test_nothing_of_the_environment_of_its_maker_is_in_it(runtime: Runtime, work: Path) -> None:
+def test_it_contains_nothing_of_its_makers_environment(runtime: Runtime, work: Path) -> None:
     made = work / "snapshot"
     runtime.spawn([runtime.path, "_snapshot", str(made)], env={"TOKEN": "marker-of-a-secret"}).wait().ok()
     assert b"marker-of-a-secret" not in made.read_bytes()
@@ -242,7 +242,7 @@ def test_nothing_of_the_environment_of_its_maker_is_in_it(runtime: Runtime, work
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="this Python does not watch its C stack")
 def test_python_knows_the_stack_of_this_process(held_up: HeldUp) -> None:
-    """Otherwise some processes would take any depth for too deep, and others none."""
+    """Otherwise some processes would consider any depth too deep, and others none."""
     with held_up() as call:
         stack = next(line for line in maps(call.pid).split("\n") if line.endswith("[stack]"))
         (thread,) = struct.unpack_from("=Q", SNAPSHOT.read_bytes(), THREAD)
@@ -252,7 +252,7 @@ def test_python_knows_the_stack_of_this_process(held_up: HeldUp) -> None:
     assert int(stack.partition("-")[2].partition(" ")[0], 16) in words
 
 
-def test_environment_and_arguments_are_the_process_s_own(
+def test_environment_and_arguments_belong_to_the_process(
     runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]
 ) -> None:
     bundle.write()
@@ -302,10 +302,10 @@ def test_they_find_all_of_it_in_the_snapshot(runtime: Runtime, bundle: Bundle, w
 
 @pytest.mark.needs_program("strace")
 @pytest.mark.parametrize("words", ["--help", "features", "plan", "spec --bundle", "validate", "no-such-command"])
-def test_commands_that_only_use_what_is_in_the_snapshot_are_not_woken(
+def test_commands_that_only_use_the_snapshot_do_not_complete_the_start(
     runtime: Runtime, bundle: Bundle, work: Path, words: str
 ) -> None:
-    """To wake makes the streams, each with an lseek(2) of its descriptor."""
+    """Completing the start makes the streams, each with an lseek(2) of its descriptor."""
     bundle.write()
     work.joinpath("new").mkdir()
     arguments = {"plan": [str(bundle.path)], "validate": [str(bundle.path)], "spec --bundle": [str(work / "new")]}
@@ -344,7 +344,7 @@ def test_a_waiting_init_is_executed_from_an_overlay_that_nobody_can_write(contai
         os.truncate(exe, 0)
     file = os.open(exe, c.O_PATH)
     try:
-        # In no mount namespace: without a path it can be neither remounted nor left upwards.
+        # It is in no mount namespace: without a path it can be neither remounted nor left upwards.
         number = int(Path(f"/proc/self/fdinfo/{file}").read_text().split("mnt_id:")[1].split()[0])
         assert number not in {mount.id for mount in proc_mounts()}
         assert number not in {mount.id for mount in proc_mounts(init.pid)}
@@ -354,7 +354,9 @@ def test_a_waiting_init_is_executed_from_an_overlay_that_nobody_can_write(contai
     init.end()
 
 
-def test_nor_the_snapshot_that_it_has_mapped(container: Callable[..., Container], bundle: Bundle) -> None:
+def test_a_waiting_init_maps_a_snapshot_that_nobody_can_write(
+    container: Callable[..., Container], bundle: Bundle
+) -> None:
     """proc_pid_map_files(5): CAP_SYS_PTRACE and CAP_SYS_ADMIN allow opening init's mapped files.
 
     An init that runs a startContainer hook keeps its memory while it waits.
@@ -402,7 +404,7 @@ def test_without_an_overlay_a_copy_is_sealed(container: Callable[..., Container]
     init.end()
 
 
-def test_the_overlay_of_the_executable_gives_nobody_rights(container: Callable[..., Container]) -> None:
+def test_the_overlay_of_the_executable_gives_nobody_privileges(container: Callable[..., Container]) -> None:
     """It shows the executable's whole directory, read-only, without setuid and devices."""
     one = container()
     flags = os.statvfs(f"/proc/{one.pid}/exe").f_flag

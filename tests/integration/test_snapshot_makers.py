@@ -37,7 +37,7 @@ def waiters(installed: Installation) -> int:
 
 @pytest.mark.parametrize("command", ["_renew", "setup"])
 def test_a_maker_waits_for_another_one_and_takes_its_snapshot(fresh: Installation, command: str) -> None:
-    """Three come while the test, as the other maker, holds the lock and has done all except the renaming."""
+    """Three arrive while the test, as the other maker, holds the lock and has only the rename left to do."""
     fresh.call("setup")
     fresh.snapshot.rename(fresh.new)
     fresh.new.chmod(0o600)
@@ -68,7 +68,7 @@ class Events:
         assert libc.inotify_add_watch(self.fd, os.fsencode(directory), kinds) >= 0
 
     def read(self) -> list[tuple[int, str]]:
-        """All since the last call. Closes the descriptor."""
+        """Return all events since the last call, and close the descriptor."""
         with open(self.fd, "rb", buffering=0) as file:
             data = file.read(1 << 20) or b""
         found = []
@@ -80,7 +80,7 @@ class Events:
 
 
 def test_a_maker_opens_its_snapshot_to_all_only_under_the_final_name(fresh: Installation) -> None:
-    """The next maker takes a FILE.new that others can read for planted, removes it, and puts an empty one there."""
+    """If others could read FILE.new, the next maker would treat it as planted, remove it, and make an empty one."""
     events = Events(fresh.launcher, IN_ATTRIB | IN_MOVED_FROM | IN_MOVED_TO)
     fresh.call("setup")
     seen = [event for event in events.read() if event[1] in (fresh.new.name, fresh.snapshot.name)]
@@ -109,7 +109,7 @@ def test_a_maker_that_is_killed(fresh: Installation) -> None:
     os.kill(stopped_maker(fresh), signal.SIGKILL)
     wait_until(lambda: not makers(fresh), "its end", PATIENCE)
     assert fresh.snapshot.stat().st_size == 0
-    if fresh.new.exists():  # not each command tries again
+    if fresh.new.exists():  # not every command tries again
         assert "the last attempt to make one failed" in fresh.start()
         assert makers(fresh) == []
         os.utime(fresh.new, (time.time() - 61,) * 2)
@@ -157,7 +157,7 @@ def small_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
 
 
-def test_where_it_cannot_be_written_the_next_commands_do_not_try_again(fresh: Installation) -> None:
+def test_if_it_cannot_be_written_the_next_commands_do_not_try_again(fresh: Installation) -> None:
     fresh.call("state", "nobody", preexec_fn=small_files)
     wait_until(lambda: not makers(fresh), "its end", PATIENCE)
     assert fresh.new.stat().st_size == 0, "a full disk gets its space back"
@@ -170,8 +170,8 @@ def test_where_it_cannot_be_written_the_next_commands_do_not_try_again(fresh: In
     is_made(fresh)
 
 
-def test_a_try_in_the_future_does_not_keep_commands_from_trying(fresh: Installation) -> None:
-    """The clock was wrong then, as that of a machine is before it knows the time."""
+def test_an_attempt_in_the_future_does_not_stop_commands_from_trying(fresh: Installation) -> None:
+    """The clock was wrong then, as on a machine that has not set it yet."""
     fresh.new.touch(0o600)
     os.utime(fresh.new, (time.time() + 1_000_000,) * 2)
     assert fresh.start() == NONE_YET

@@ -33,7 +33,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 @pytest.mark.ocipy_only("runc leaves its state directory behind")
 @pytest.mark.parametrize("number", ["99999999", "-1"])
-def test_preserve_fds_absurd(runtime: Runtime, bundle: Bundle, new_id: NewId, number: str) -> None:
+def test_an_absurd_number_for_preserve_fds(runtime: Runtime, bundle: Bundle, new_id: NewId, number: str) -> None:
     bundle.args("true").write()
     runtime.call("create", "--preserve-fds", number, "--bundle", bundle.path, new_id()).fails(status=None)
     assert runtime.ids() == []
@@ -66,11 +66,11 @@ def test_end_of_standard_input(runtime: Runtime, bundle: Bundle, new_id: NewId, 
     assert running.wait().ok().stdout == "first\nend\n"
 
 
-def test_closed_standard_input_is_an_empty_one(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+def test_closed_standard_input_is_empty(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     assert runtime.run(bundle.sh("cat; echo end"), new_id()).ok().stdout == "end\n"
 
 
-def test_reader_that_went_away(runtime: Runtime, bundle: Bundle, new_id: NewId, pipe: tuple[int, int]) -> None:
+def test_a_reader_that_goes_away(runtime: Runtime, bundle: Bundle, new_id: NewId, pipe: tuple[int, int]) -> None:
     """The container's writer gets SIGPIPE, and the call ends."""
     bundle.sh("yes; echo after $? >&2").write()
     running = runtime.begin("run", "--bundle", bundle.path, new_id(), stdout=pipe[1])
@@ -186,8 +186,8 @@ def test_numbers_between_the_preserved_descriptors_may_be_free(
     kept: tuple[int, ...],
     command: str,
 ) -> None:
-    """podman --preserve-fd=9,40 sends 38. The runtime's own file descriptors get no number in between, and do not reach
-    the container."""
+    """podman --preserve-fd=9,40 passes 38. No file descriptor of the runtime gets a number in between, or reaches the
+    container."""
     (work / "file").write_text("")
     script = "cd /proc/$$/fd; for fd in *; do readlink $fd | grep -q /file && echo $fd; done; ls -l >&2"
     flag = f"--preserve-fds={max(kept) - 2}"
@@ -253,7 +253,7 @@ def test_listen_fds(runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path)
 
 @pytest.mark.parametrize("command", ["run", "create"])
 @pytest.mark.parametrize("pid", [None, "", "1", "0", "x"])
-def test_listen_fds_of_another_process_are_not_handed_on(
+def test_listen_fds_of_another_process_are_not_passed_on(
     runtime: Runtime, bundle: Bundle, new_id: NewId, pid: str | None, command: str
 ) -> None:
     """LISTEN_PID names their owner. A caller's stale variable would pass on an arbitrary file descriptor 3, or fail."""
@@ -288,15 +288,13 @@ def test_listen_fds_and_preserve_fds_add_up(runtime: Runtime, bundle: Bundle, ne
     assert result.lines[1].split() == ["0", "1", "2", "3", "4", "5", "6"]
 
 
-def test_preserved_descriptor_is_not_closed_on_exec_twice(
-    container: MakeContainer, work: Path, runtime: Runtime
-) -> None:
-    """The container's own children inherit it too."""
+def test_no_socket_reaches_the_process(container: MakeContainer, work: Path, runtime: Runtime) -> None:
+    """None of the runtime's sockets survives the exec."""
     one = container(sh="exec sleep 1000").start()
     assert not any(stat.S_ISSOCK(os.stat(f"/proc/{one.pid}/fd/{fd}").st_mode) for fd in open_files(one.pid))
 
 
-def test_create_lets_go_of_its_streams(container: MakeContainer, pipe: tuple[int, int]) -> None:
+def test_create_closes_its_streams(container: MakeContainer, pipe: tuple[int, int]) -> None:
     """Only the container keeps the pipe: when it ends, the engine sees the end of the stream."""
     one = container(sh="echo said", stderr=pipe[1]).start()
     os.close(pipe[1])

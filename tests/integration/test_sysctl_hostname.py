@@ -73,7 +73,7 @@ def test_interface_name_with_a_dot(sh: RunScript, bundle: Bundle) -> None:
 @pytest.mark.parametrize(
     ("key", "missing"), [("net.ipv4.ip_forward", "network"), ("kernel.shmmax", "ipc"), ("fs.mqueue.msg_max", "ipc")]
 )
-def test_refused_where_the_namespace_is_the_hosts(
+def test_refused_if_the_namespace_is_the_hosts(
     runtime: Runtime, bundle: Bundle, new_id: NewId, key: str, missing: str
 ) -> None:
     path = Path("/proc/sys/" + key.replace(".", "/"))
@@ -86,9 +86,7 @@ def test_refused_where_the_namespace_is_the_hosts(
     assert path.read_text() == before
 
 
-def test_refused_where_the_joined_network_namespace_is_the_hosts(
-    runtime: Runtime, bundle: Bundle, new_id: NewId
-) -> None:
+def test_refused_if_the_joined_network_namespace_is_the_hosts(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     bundle.without_namespace("network").without_mount("/sys", "/sys/fs/cgroup")
     bundle.linux["namespaces"].append({"type": "network", "path": f"/proc/{os.getpid()}/ns/net"})
     bundle.linux["sysctl"] = {"net.ipv4.ip_forward": Path("/proc/sys/net/ipv4/ip_forward").read_text().strip()}
@@ -99,7 +97,7 @@ def test_refused_where_the_joined_network_namespace_is_the_hosts(
 @pytest.mark.parametrize(
     "key", ["kernel.hostname", "vm.swappiness", "kernel.core_pattern", "fs.file-max", "kernel.panic"]
 )
-def test_refused_because_it_is_the_hosts(runtime: Runtime, bundle: Bundle, new_id: NewId, key: str) -> None:
+def test_parameters_of_the_whole_host_are_refused(runtime: Runtime, bundle: Bundle, new_id: NewId, key: str) -> None:
     path = Path("/proc/sys/" + key.replace(".", "/"))
     before = path.read_text()
     bundle.linux["sysctl"] = {key: before.strip()}
@@ -111,7 +109,7 @@ def test_refused_because_it_is_the_hosts(runtime: Runtime, bundle: Bundle, new_i
 @pytest.mark.parametrize(
     "key", ["net.no_such_key", "net.ipv4.../../kernel.core_pattern", "net/../kernel/core_pattern", "net", ""]
 )
-def test_keys_that_lead_astray(runtime: Runtime, bundle: Bundle, new_id: NewId, key: str) -> None:
+def test_keys_that_lead_elsewhere(runtime: Runtime, bundle: Bundle, new_id: NewId, key: str) -> None:
     before = Path("/proc/sys/kernel/core_pattern").read_text()
     bundle.linux["sysctl"] = {key: "|/bin/false"}
     runtime.create(bundle.args("true"), new_id()).fails()

@@ -89,7 +89,7 @@ def docker(work: Path, busybox: BusyboxRootfs) -> Iterator[Engine]:
 
 
 def drive(engine: Engine, unit_of: str) -> None:
-    """run, exec, pause, update, rm: each uses the scope that the first created."""
+    """run, exec, pause, update, rm: each uses the scope that run has made."""
     need("memory", "pids")
     flags = ["--network", "none", "--memory", "64m", "--pids-limit", "50"]
     id = engine("run", "-d", "--name", "tested", *flags, "localhost/busybox", "/bin/sleep", "1000").split()[-1]

@@ -81,7 +81,7 @@ def test_input_and_output_pass_through_the_terminal(
     assert read_until(master, "got hello\n") == "hello\ngot hello\n"
 
 
-def test_end_of_the_process_is_the_end_of_the_terminal(
+def test_the_terminal_hangs_up_when_the_process_ends(
     container: MakeContainer, terminal: Bundle, console: Console
 ) -> None:
     one = container(terminal, "--console-socket", console.path, sh="echo last")
@@ -102,9 +102,9 @@ def test_create_does_not_wait_for_the_engine(
     runtime.delete(id, force=True).ok()
 
 
-@pytest.mark.ocipy_only("runc takes no path of over 107 bytes")
+@pytest.mark.ocipy_only("runc accepts no path of more than 107 bytes")
 def test_long_path(container: MakeContainer, terminal: Bundle, work: Path) -> None:
-    """buildah's is below the bundle, and may exceed the 107 bytes of unix(7)."""
+    """buildah's socket is below the bundle, and its path may exceed the 107 bytes of unix(7)."""
     directory = work / ("a" * 100) / ("b" * 100)
     directory.mkdir(parents=True)
     console = Console(directory / "console.sock")
@@ -163,7 +163,7 @@ def test_no_devpts(runtime: Runtime, terminal: Bundle, new_id: NewId, console: C
     assert runtime.ids() == []
 
 
-@pytest.mark.ocipy_only("other runtimes name the path only")
+@pytest.mark.ocipy_only("other runtimes only name the path")
 def test_no_devpts_names_the_field(runtime: Runtime, terminal: Bundle, new_id: NewId, console: Console) -> None:
     terminal.without_mount("/dev/pts")
     result = runtime.create(terminal.args("true"), new_id(), "--console-socket", console.path)
@@ -183,7 +183,7 @@ def test_a_fake_devpts(runtime: Runtime, terminal: Bundle, new_id: NewId, consol
 def test_cve_2025_52565_console_that_is_a_link(
     runtime: Runtime, terminal: Bundle, new_id: NewId, console: Console, work: Path, kind: str
 ) -> None:
-    """/dev of the image: the target of /dev/console is neither covered nor created."""
+    """With the image's /dev: the target of /dev/console is neither covered nor created."""
     terminal.without_mount("/dev", "/dev/pts", "/dev/shm", "/dev/mqueue")
     terminal.config["mounts"].append({"destination": "/dev/pts", "type": "devpts", "source": "devpts"})
     target = terminal.rootfs / "etc/target"
@@ -196,7 +196,7 @@ def test_cve_2025_52565_console_that_is_a_link(
     assert runtime.ids() == []
 
 
-def test_console_that_the_image_brings(container: MakeContainer, terminal: Bundle, console: Console) -> None:
+def test_a_console_in_the_image(container: MakeContainer, terminal: Bundle, console: Console) -> None:
     terminal.without_mount("/dev", "/dev/pts", "/dev/shm", "/dev/mqueue")
     terminal.config["mounts"].append({"destination": "/dev/pts", "type": "devpts", "source": "devpts"})
     (terminal.rootfs / "dev/console").write_text("")
@@ -270,9 +270,9 @@ def test_foreground_command_that_is_missing(runtime: Runtime, terminal: Bundle, 
     one.close()
 
 
-@pytest.mark.ocipy_only("runc fails without a terminal of the user's")
-def test_foreground_without_a_terminal_of_the_users(runtime: Runtime, terminal: Bundle, new_id: NewId) -> None:
-    """As in a script or CI: input and output are copied nevertheless."""
+@pytest.mark.ocipy_only("runc fails if the user has no terminal")
+def test_foreground_for_a_user_without_a_terminal(runtime: Runtime, terminal: Bundle, new_id: NewId) -> None:
+    """As in a script or CI: input and output are still copied."""
     result = runtime.run(
         terminal.sh("tty; read line; echo got $line"), new_id(), stdin=b"hello\n", start_new_session=True
     ).ok()

@@ -120,7 +120,7 @@ def test_a_file_that_cannot_be_written_is_an_error_before_anything_is_made(
 def test_the_payload_gets_no_descriptor_of_it(
     runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], work: Path
 ) -> None:
-    """Even if the caller passes fewer file descriptors than announced: that stays its own error."""
+    """Even if the caller passes fewer file descriptors than announced, which is a separate error."""
     globals = ["--trace", work / "trace.json"]
     result = runtime.run(bundle.sh("ls -l /proc/self/fd"), new_id(), globals=globals).ok()
     assert "trace" not in result.stdout and "memfd" not in result.stdout

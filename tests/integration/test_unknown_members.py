@@ -56,8 +56,8 @@ def test_a_million_nested_arrays_in_unknown_members_are_ignored_by_every_command
         runtime.delete(id, force=True).ok()
 
 
-@pytest.mark.ocipy_only("the words are ours")
-def test_a_deep_value_of_a_known_member_is_an_error_like_another(
+@pytest.mark.ocipy_only("the error texts are ours")
+def test_a_deep_value_of_a_known_member_is_an_error_like_any_other(
     bundle: Bundle, runtime: Runtime, new_id: NewId
 ) -> None:
     write(bundle, (bundle.process, "args"))

@@ -200,7 +200,7 @@ def test_quota_and_period_by_turns(container: MakeContainer, bundle: Bundle, hos
 
 
 def test_memory_and_swap_in_either_order(container: MakeContainer, host: Host) -> None:
-    """The kernel refuses a limit above that of memory and swap, at every moment."""
+    """The kernel refuses a memory limit above that of memory and swap, at every moment."""
     one = container()
     for limit, swap in ((100, 150), (300, 400), (50, 60), (200, 200)):
         update(one, "--memory", f"{limit}M", "--memory-swap", f"{swap}M").ok()
@@ -211,7 +211,7 @@ def test_memory_and_swap_in_either_order(container: MakeContainer, host: Host) -
             assert cgroup_value(one.pid, "memory", "memory.swap.max") == str((swap - limit) * MEGABYTE)
 
 
-def test_no_limit_of_memory_lifts_that_of_swap(container: MakeContainer, host: Host) -> None:
+def test_lifting_the_memory_limit_lifts_the_swap_limit(container: MakeContainer, host: Host) -> None:
     one = container()
     update(one, "--memory", "100M", "--memory-swap", "150M").ok()
     update(one, "--memory", "-1").ok()
@@ -221,7 +221,7 @@ def test_no_limit_of_memory_lifts_that_of_swap(container: MakeContainer, host: H
         assert cgroup_value(one.pid, "memory", "memory.swap.max") == "max"
 
 
-def test_a_limit_below_that_of_memory(container: MakeContainer, host: Host) -> None:
+def test_a_swap_limit_below_the_memory_limit(container: MakeContainer, host: Host) -> None:
     one = container()
     update(one, "--memory", "100M", "--memory-swap", "150M").ok()
     update(one, "--memory", "200M").fails()
@@ -231,7 +231,7 @@ def test_a_limit_below_that_of_memory(container: MakeContainer, host: Host) -> N
 
 @pytest.mark.needs_cgroup_v2
 def test_check_before_update(container: MakeContainer, host: Host) -> None:
-    """With a limit below the current usage the kernel would kill."""
+    """With a limit below the current usage the kernel would kill processes."""
     one = container(sh="dd if=/dev/zero of=/dev/shm/file bs=1M count=20 2>/dev/null; echo written; exec sleep 1000")
     one.start()
     one.wait_output("written")
@@ -241,7 +241,7 @@ def test_check_before_update(container: MakeContainer, host: Host) -> None:
 
 
 @pytest.mark.needs_cgroup_v1
-def test_a_limit_below_what_is_in_use(container: MakeContainer, bundle: Bundle, host: Host) -> None:
+def test_a_limit_below_the_current_usage(container: MakeContainer, bundle: Bundle, host: Host) -> None:
     """On v1 the kernel refuses a limit if it cannot reclaim enough."""
     script = "dd if=/dev/zero of=/dev/shm/file bs=1M count=20 2>/dev/null; echo written; exec sleep 1000"
     one = container(bundle, sh=script).start()
@@ -308,14 +308,14 @@ def test_an_invalid_document(container: MakeContainer, text: str) -> None:
         ({"memory": {"swappiness": 101}}, "/linux/resources/memory/swappiness"),
     ],
 )
-def test_what_would_have_no_effect(container: MakeContainer, host: Host, document: Any, pointer: str) -> None:
+def test_changes_that_would_have_no_effect(container: MakeContainer, host: Host, document: Any, pointer: str) -> None:
     one = container()
     update(one, document=document).fails(pointer)
 
 
 @pytest.mark.ocipy_only("runc has no cpu.idle to remember")
 def test_shares_of_an_idle_container(container: MakeContainer, host: Host) -> None:
-    """Then the kernel refuses a weight, and has forgotten it when the container is no longer idle."""
+    """The kernel refuses a weight while the container is idle, and has forgotten it afterwards."""
     one = container()
     update(one, "--cpu-share", "512").ok()
     update(one, "--cpu-idle", "1").ok()

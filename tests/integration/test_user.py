@@ -17,7 +17,7 @@ RunScript = Callable[..., Result]
 
 
 def ids(status: dict[str, str], name: str) -> set[int]:
-    """Real, effective, saved and filesystem id, of which one is as good as another here."""
+    """Return the real, effective, saved and filesystem ids, as a set."""
     return {int(number) for number in status[name].split()}
 
 
@@ -35,7 +35,7 @@ def test_ids_inside_and_outside(container: MakeContainer, bundle: Bundle) -> Non
 
 
 @pytest.mark.parametrize("command", ["run", "exec"])
-def test_podmans_keep_groups_keeps_the_callers_also_beside_additional_ones(
+def test_podmans_keep_groups_adds_the_callers_groups_to_additional_ones(
     container: MakeContainer, runtime: Runtime, bundle: Bundle, new_id: NewId, command: str
 ) -> None:
     """`podman --group-add keep-groups` sends the annotation, and a group in additionalGids."""
@@ -50,7 +50,7 @@ def test_podmans_keep_groups_keeps_the_callers_also_beside_additional_ones(
     assert sorted(map(int, status["Groups"].split())) == [4, 42]
 
 
-def test_root_has_no_groups_of_the_callers(sh: RunScript) -> None:
+def test_root_has_none_of_the_callers_groups(sh: RunScript) -> None:
     """The test's root may be in groups; the container's is only in those of the config."""
     status = parse_status(sh("cat /proc/self/status", None, user=0, extra_groups=[7, 8]).ok().stdout)
     assert ids(status, "Uid") == ids(status, "Gid") == {0}
@@ -58,7 +58,7 @@ def test_root_has_no_groups_of_the_callers(sh: RunScript) -> None:
 
 
 def test_no_groups_of_the_callers_in_a_joined_user_namespace(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
-    """A user namespace that denies setgroups: the groups must be dropped before (user_namespaces(7))."""
+    """The user namespace denies setgroups, so the groups must be dropped before the join (user_namespaces(7))."""
     owner = subprocess.Popen(["unshare", "--user", "--map-root-user", "sleep", "1000"])
     try:
         wait_until(lambda: Path(f"/proc/{owner.pid}/gid_map").read_text().split() == ["0", "0", "1"])
@@ -102,7 +102,7 @@ def test_user_namespace_without_root_is_refused(runtime: Runtime, bundle: Bundle
 
 @pytest.mark.ocipy_only("runc wants 0 to be mapped")
 def test_user_namespace_without_root(bundle: Bundle, runtime: Runtime, new_id: NewId) -> None:
-    """Without the host root's rights only the given ids are mapped: the process's ids do the set-up."""
+    """Without root on the host, only the given ids are mapped, and the setup runs under the process's ids."""
     without_root(bundle, "uidMappings", "gidMappings").sh("cat /proc/self/status")
     for mount in bundle.config["mounts"]:
         mount["options"] = [option for option in mount.get("options", ()) if option != "gid=5"]
@@ -129,7 +129,7 @@ def test_highest_id(sh: RunScript, bundle: Bundle, kind: str) -> None:
     assert (ids(status, "Uid"), ids(status, "Gid"), status["Groups"]) == ({top}, {top}, str(top))
 
 
-@pytest.mark.ocipy_only("the number means `leave it` to setresuid, so runc stays root")
+@pytest.mark.ocipy_only("setresuid reads the number as `leave it`, so runc stays root")
 @pytest.mark.parametrize("member", ["uid", "gid"])
 def test_a_number_that_cannot_be_an_id(runtime: Runtime, bundle: Bundle, new_id: NewId, member: str) -> None:
     bundle.process["user"] = {"uid": 0, "gid": 0, member: 2**32 - 1}
@@ -180,7 +180,7 @@ def test_null_stays_roots(runtime: Runtime, bundle: Bundle, new_id: NewId) -> No
     assert (after.st_uid, after.st_gid, after.st_mode) == (before.st_uid, before.st_gid, before.st_mode)
 
 
-@pytest.mark.ocipy_only("runc gives a terminal of the caller's to the container's user")
+@pytest.mark.ocipy_only("runc gives the caller's terminal to the container's user")
 def test_callers_terminal_stays_the_callers(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     master, peer = os.openpty()
     before = os.fstat(peer)

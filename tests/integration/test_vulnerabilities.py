@@ -94,7 +94,7 @@ def test_cve_2024_21626_command(
 
 
 def test_cve_2016_8867_no_ambient_capabilities(sh: RunScript, bundle: Bundle) -> None:
-    """A user other than root has none, except the config's ambient ones."""
+    """A user other than root has none, except those in the config."""
     bundle.process["user"] = {"uid": 1000, "gid": 1000}
     status = parse_status(sh("cat /proc/self/status", bundle).ok().stdout)
     assert [int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")] == [0, 0, 0, 0]
@@ -102,7 +102,7 @@ def test_cve_2016_8867_no_ambient_capabilities(sh: RunScript, bundle: Bundle) ->
 
 
 def test_cve_2022_24769_inheritable_is_what_the_config_says(runtime: Runtime, sh: RunScript, work: Path) -> None:
-    """Not filled from the bounding set, and `spec` proposes none."""
+    """The set is not filled from the bounding set, and `spec` proposes none."""
     assert parse_status(sh("cat /proc/self/status").ok().stdout)["CapInh"] == "0" * 16
     (work / "spec").mkdir()
     runtime.call("spec", cwd=work / "spec").ok()
@@ -166,7 +166,7 @@ def test_cve_2020_15257_no_abstract_sockets(container: MakeContainer, bundle: Bu
 def test_cve_2024_0132_hooks_do_not_get_the_images_environment(
     runtime: Runtime, bundle: Bundle, new_id: NewId, kind: str
 ) -> None:
-    """LD_PRELOAD from an image's env in a hook that runs with the host's rights (also CVE-2025-23266)."""
+    """LD_PRELOAD from an image's env in a hook that runs with the host's privileges (also CVE-2025-23266)."""
     output = bundle.path / "hook-environment"
     program = bundle.path / "hook"
     program.write_text(f"#!/bin/sh\ncat /proc/self/environ | tr '\\0' '\\n' > {output}\necho done >> {output}\n")
@@ -180,7 +180,7 @@ def test_cve_2024_0132_hooks_do_not_get_the_images_environment(
 
 
 def test_cve_2022_1227_helpers_are_the_hosts(runtime: Runtime, make_bundle: MakeBundle, new_id: NewId) -> None:
-    """The image's newuidmap, criu or mknod never runs with the host's rights."""
+    """The image's newuidmap, criu or mknod never runs with the host's privileges."""
     bundle = make_bundle(hardlinks=False).user_namespace()
     bundle.config["root"]["readonly"] = False
     for name in ("newuidmap", "newgidmap", "criu", "mount", "ip", "nft", "python3", "ps", "sh"):
@@ -233,7 +233,7 @@ def test_cve_2022_0492_release_agent(sh: RunScript) -> None:
 
 @pytest.mark.ocipy_only("runc has no validate")
 @pytest.mark.parametrize("fstype", ["proc", "sysfs"])
-def test_second_proc_or_sysfs_is_warned_of(runtime: Runtime, bundle: Bundle, fstype: str) -> None:
+def test_a_second_proc_or_sysfs_causes_a_warning(runtime: Runtime, bundle: Bundle, fstype: str) -> None:
     """Masked and readonly paths would not cover it: core_pattern and sysrq would be accessible again."""
     bundle.mount("/mnt/second", fstype, type=fstype).args("true").write()
     result = runtime.call("validate", bundle.path)

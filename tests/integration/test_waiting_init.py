@@ -1,4 +1,4 @@
-"""An init that waits for start holds next to nothing, and what follows the wait works without what it gave back."""
+"""An init that waits for start holds almost no memory, and the steps after the wait work without what it freed."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def munmap(action: str, **rest: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("no_new_privileges", [True, False])
 @pytest.mark.parametrize("with_filter", [True, False])
-def test_it_gives_its_memory_back(
+def test_it_frees_its_memory(
     container: MakeContainer, bundle: Bundle, no_new_privileges: bool, with_filter: bool
 ) -> None:
-    """With no_new_privs the filter is loaded at the end; without, it is in force while init waits."""
+    """With no_new_privs the filter is loaded at the end. Without it, the filter is in force while init waits."""
     bundle.process["noNewPrivileges"] = no_new_privileges
     if with_filter:
         filtered(bundle, {"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"})
@@ -49,7 +49,7 @@ def test_it_gives_its_memory_back(
     one.end()
 
 
-# Bit 12 of munmap's second argument, its size: some of what init gives back has it and some has not.
+# Bit 12 of munmap's second argument, the size: it is set for some of what init frees, and clear for the rest.
 ODD = [{"index": 1, "value": 0x1000, "valueTwo": 0x1000, "op": "SCMP_CMP_MASKED_EQ"}]
 
 
@@ -58,8 +58,8 @@ ODD = [{"index": 1, "value": 0x1000, "valueTwo": 0x1000, "op": "SCMP_CMP_MASKED_
     [munmap("KILL_PROCESS"), munmap("ERRNO"), munmap("KILL_PROCESS", args=ODD), munmap("TRAP")],
     ids=["kill", "errno", "kill-some", "trap"],
 )
-def test_a_filter_that_forbids_it_is_not_asked(container: MakeContainer, bundle: Bundle, rule: dict[str, Any]) -> None:
-    """Init carries the filter out itself first."""
+def test_a_filter_that_forbids_munmap(container: MakeContainer, bundle: Bundle, rule: dict[str, Any]) -> None:
+    """Init interprets the filter itself first, and frees only what it permits."""
     bundle.process["noNewPrivileges"] = False
     one = container(filtered(bundle, rule).args("sleep", "1000"))
     one.start()
@@ -68,7 +68,7 @@ def test_a_filter_that_forbids_it_is_not_asked(container: MakeContainer, bundle:
 
 
 @pytest.mark.parametrize("action", ["KILL_PROCESS", "ERRNO"])
-def test_nor_one_that_forbids_it_new_memory(container: MakeContainer, bundle: Bundle, action: str) -> None:
+def test_a_filter_that_forbids_mmap(container: MakeContainer, bundle: Bundle, action: str) -> None:
     bundle.process["noNewPrivileges"] = False
     rule = {"names": ["mmap"], "action": f"SCMP_ACT_{action}"}
     one = container(filtered(bundle, rule).args("sleep", "1000"))

@@ -26,7 +26,7 @@ MOMENTS = ("close_range", "setsid", "umask")
 
 
 def watch(marker: Path) -> str:
-    """A script that inspects entering processes, also through a procfs with the host's processes."""
+    """Return a script that inspects entering processes, also through a procfs that shows the host's processes."""
     seen = os.getpid()
     return f"""
     echo ready
@@ -40,7 +40,7 @@ def watch(marker: Path) -> str:
 
 
 def held_up(call: str) -> list[str | Path]:
-    """The prefix of a runtime's command that delays each of these calls in its processes."""
+    """Return a prefix for the runtime's command that delays each of these calls in its processes."""
     return ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:delay_enter=150000"]
 
 
@@ -64,7 +64,7 @@ def assert_blind(one: Container) -> None:
 
 
 @pytest.mark.parametrize("call", MOMENTS)
-def test_nothing_of_the_host_is_open_in_a_process_that_is_executed(
+def test_nothing_of_the_host_is_open_in_an_exec_process(
     container: MakeContainer, bundle: Bundle, marker: Path, call: str
 ) -> None:
     one = watcher_of(container, bundle, marker)
@@ -73,7 +73,7 @@ def test_nothing_of_the_host_is_open_in_a_process_that_is_executed(
 
 
 @pytest.mark.parametrize("call", MOMENTS)
-def test_the_root_of_a_process_that_is_executed_is_the_container_s_where_chroot_holds_it(
+def test_the_root_of_an_exec_process_is_the_container_s_even_if_only_chroot_holds_it(
     container: MakeContainer, bundle: Bundle, marker: Path, call: str
 ) -> None:
     """In a container without a mount namespace, the host's root is only a chroot away."""
@@ -89,7 +89,7 @@ def test_the_root_of_a_process_that_is_executed_is_the_container_s_where_chroot_
 
 # In the order of create: namespaces, mounts, pivot, covered paths, and the rest.
 @pytest.mark.parametrize("call", ["setns", "fsopen", "fsmount", "pivot_root", "sethostname", *MOMENTS])
-def test_an_init_that_joins_a_pid_namespace_leads_nowhere_but_into_its_container(
+def test_an_init_that_joins_a_pid_namespace_leads_only_into_its_container(
     runtime: Runtime, container: MakeContainer, make_bundle: MakeBundle, new_id: NewId, marker: Path, call: str
 ) -> None:
     """From its first appearance, neither its root nor its working directory nor a file descriptor leads to the host."""

@@ -37,7 +37,7 @@ def end(pid: int) -> None:
 
 
 @pytest.mark.smoke
-def test_it_is_where_the_container_is(one: Container, runtime: UserRuntime) -> None:
+def test_it_joins_the_containers_namespaces_and_cgroups(one: Container, runtime: UserRuntime) -> None:
     pid = detached(one, runtime, "sleep", "1000")
     wait_until(lambda: process_state(pid) == "S")
     assert namespaces(pid) == namespaces(one.pid)

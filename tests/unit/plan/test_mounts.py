@@ -172,7 +172,7 @@ def test_the_type_of_a_bind_mount_means_nothing() -> None:
     assert planned(bind(type="cgroup", destination="/data")).init[0].action == "bind"
 
 
-def test_a_relative_source_is_the_bundles() -> None:
+def test_a_relative_source_is_relative_to_the_bundle() -> None:
     assert vars(planned(bind(source="data")).init[0])["source"] == "/bundle/data"
 
 
