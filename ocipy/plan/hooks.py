@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from ocipy.plan.model import Planner
 
     class Arguments(TypedDict):
-        """Those of a HookStep."""
+        """Those of a HookStep: mypy compares the two wherever one is made. It cannot derive one from the other, and a
+        hook as a single argument would change what `ocipy plan` prints."""
 
         kind: str
         index: int
