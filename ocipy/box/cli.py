@@ -69,7 +69,7 @@ def main(words: Sequence[str]) -> int:
         sys.stdout.flush()
         return status
     except OutOfMemory:
-        raise
+        raise  # unchanged: its exit status is the box's own
     except BrokenPipeError:
         if not is_unread(1):
             raise

@@ -228,14 +228,19 @@ def parse_ulimit(word: str) -> tuple[str, int, int]:
     """--ulimit: (RLIMIT_…, soft, hard). Raises Error."""
     name, _, value = word.partition("=")
     soft, _, hard = value.partition(":")
-    numbers = [
-        UNLIMITED if one in ("unlimited", "-1") else int(one) if is_number(one) else -1 for one in (soft, hard or soft)
-    ]
-    if name not in ULIMITS or min(numbers) < 0:
+    lower, upper = _ulimit(soft), _ulimit(hard or soft)
+    if name not in ULIMITS or lower is None or upper is None:
         raise Error(f"--ulimit takes NAME=SOFT[:HARD], not {word!r}", hint="names: " + " ".join(ULIMITS), status=2)
-    if numbers[0] > numbers[1]:
+    if lower > upper:
         raise Error(f"--ulimit {word}: the soft limit exceeds the hard limit", status=2)
-    return "RLIMIT_" + name.upper(), numbers[0], numbers[1]
+    return "RLIMIT_" + name.upper(), lower, upper
+
+
+def _ulimit(text: str) -> int | None:
+    """A limit in docker's form; None if it is not a limit."""
+    if text in ("unlimited", "-1"):
+        return UNLIMITED
+    return int(text) if is_number(text) else None
 
 
 def _security(word: str) -> str:
