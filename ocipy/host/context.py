@@ -55,9 +55,9 @@ class HostRun:
 
     What one step leaves for a later one:
     stage: pid of the process that init is forked from, until it is reaped; 0 for none.
-    in_cgroup: the clone has put the process into its v2 cgroup. expected_paths: those of a cgroup that systemd will
-    make. cpuset: a v1 cpuset that has yet to be filled in, as (directory, top of the hierarchy). chosen: `exec
-    --cgroup` names the cgroup.
+    in_cgroup: the clone has put the process into its v2 cgroup. chosen: `exec --cgroup` names the cgroup.
+    expected_paths: those of a cgroup that systemd will make. cpuset: a v1 cpuset that has yet to be filled in, as
+    (directory, top of the hierarchy).
     procfs_mounts: descriptors of detached mounts, to be closed when there is time.
     timens_offsets, device_directory, report: descriptors, -1 for none. id_maps: user namespaces, by the pointers of
     their steps. device_maps: (uids, gids) of a joined user namespace, each as (inside, outside, size).

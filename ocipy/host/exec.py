@@ -11,7 +11,7 @@ from ocipy.cgroups.layout import parse_own, probe
 from ocipy.cgroups.paths import is_within
 from ocipy.errors import Error, caused_by, reported_as
 from ocipy.host.context import carries_out
-from ocipy.host.report import raise_failure, read_to_end, warn_of_filter
+from ocipy.host.report import raise_failure, read_to_end, warn_about_filter
 from ocipy.init.context import Init
 from ocipy.init.exec import run_joining
 from ocipy.init.fifo import EXECUTING
@@ -184,7 +184,7 @@ def executed(run: HostRun, step: Executed) -> None:
             f"{run.name} exited before it could execute its command",
             hint="it was killed, or ran out of memory: linux.resources.memory.limit",
         )
-    warn_of_filter(said, run.options.container_id, run.name, run.pid)
+    warn_about_filter(said, run.options.container_id, run.name, run.pid)
 
 
 @carries_out(InitialAffinity)

@@ -39,7 +39,7 @@ def glance(name: str, pid: int, pidfd: int, stopped: int, *, is_stage: bool = Fa
 
 
 def _children() -> list[int]:
-    """Our own children (proc_pid_task(5)); none if the kernel does not list them, or procfs is not ours."""
+    """Return our own children (proc_pid_task(5)); none if the kernel does not list them, or procfs is not ours."""
     try:
         return [int(word) for word in words_of(read_file("/proc/thread-self/children"))]
     except (OSError, ValueError):

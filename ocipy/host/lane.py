@@ -139,7 +139,7 @@ def wait_for(run: HostRun, barrier: str) -> dict[str, object]:
         if channel.fd not in ready:
             interrupts.check_interrupts(run.interrupts)
             if not _kernel.poll([(channel.fd, POLLIN)], 0):
-                # A stage was killed, perhaps after its fork: then its child keeps the channel open, and waits for us.
+                # Do not wait for end of file: if a stage was killed after its fork, its child keeps the channel open.
                 raise Closed("the other process has exited")
         kind, body, fds = channel.receive(max_fds=1)
         if kind == "console" and len(fds) == 1 and run.master < 0 and posix.isatty(fds[0]):

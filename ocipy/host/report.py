@@ -16,7 +16,7 @@ from ocipy.linux.text import stat_fields
 GLANCE_MS = 100
 # In bytes: more than the longest error (errors.LONGEST_TEXT).
 MAX_MESSAGE = 65536
-PF_EXITING = 0x4  # a flag in /proc/PID/stat, from a header of the kernel that is not for programs
+PF_EXITING = 0x4  # a flag in /proc/PID/stat, which only an internal header of the kernel defines
 
 
 def read_to_end(report: int, name: str, pid: int, pidfd: int, interrupts: int) -> bytes:
@@ -55,7 +55,7 @@ def raise_failure(said: bytes) -> None:
         raise failure(_message(told))
 
 
-def warn_of_filter(said: bytes, container_id: str, name: str, pid: int) -> None:
+def warn_about_filter(said: bytes, container_id: str, name: str, pid: int) -> None:
     """Log a warning if a process with a seccomp filter was killed right before its exec: the filter may have done that.
 
     said: what the process wrote. name: what the warning calls it.

@@ -166,8 +166,8 @@ def restore_criu(run: HostRun, step: RestoreCriu) -> None:
     """Start criu in its mount namespace, with the descriptors of the joined namespaces and the container's streams.
 
     criu mounts below its image and work directories, which the kernel refuses if they were opened in another mount
-    namespace (mount(2), EINVAL). So they are opened in criu's own, and then sent to us: criu
-    expects its client to pass them.
+    namespace (mount(2), EINVAL). So they are opened in criu's own, and then sent to us: criu expects its client to
+    pass them.
     """
     check_pages(step.image_path)
     fds = [run.fds.namespaces[kind] for kind in step.kinds]

@@ -1,5 +1,5 @@
-"""linux.seccomp on the host: compile the profile to BPF, cache the filters, and send listeners to the
-agent (listenerPath, listenerMetadata).
+"""linux.seccomp on the host: compile the profile to BPF, cache the filters, and send listeners to the agent
+(listenerPath, listenerMetadata).
 
 Compiling needs libseccomp and all of Python, so it is done once (host/seccomp_compile.py, in a child). The program
 is cached under a digest of everything that it depends on: the profile, the architecture, the kernel's release and the

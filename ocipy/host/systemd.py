@@ -162,8 +162,8 @@ def systemd_properties(run: HostRun, step: SystemdProperties) -> None:
     cgroup = _cgroup(run)
     units.set_properties(_bus(run), _unit(cgroup), step.properties)
     if cgroup.mode != "v2":
-        # For a device list, systemd begins to use that hierarchy for the slices above, and moves all processes below
-        # up into them: move init back.
+        # For a device list, systemd begins to use the devices hierarchy for the slices above the unit, and moves all
+        # processes below up into them: move init back.
         systemd_join(run, SystemdJoin())
 
 
@@ -176,8 +176,8 @@ def set_properties(cgroup: Cgroup, properties: Sequence[Property]) -> None:
 def attach(cgroup: Cgroup, pid: int, below: str = "") -> None:
     """Have systemd move a process into the unit's cgroup, or into `below`, a path relative to it.
 
-    A user needs this for a process outside the cgroups that are delegated to the user: systemd may move it, but we may
-    not. Raises Error.
+    A user needs this for a process outside the cgroups delegated to the user, which systemd may move, but we may not.
+    Raises Error.
     """
     if cgroup.systemd is not None:
         _call(cgroup.systemd, units.attach, pid, "/" + below.lstrip("/") if below else "")

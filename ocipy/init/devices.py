@@ -195,7 +195,7 @@ def _link(dev: int, name: str, target: str) -> None:
 
 
 def _make_ptmx(dev: int) -> None:
-    """Replace any node, which would open the host's terminals (config-linux.md, Default Devices)."""
+    """Make /dev/ptmx a link to pts/ptmx: a node would open the host's terminals (config-linux.md, Default Devices)."""
     try:
         if posix.readlink("ptmx", dir_fd=dev) == "pts/ptmx":
             return

@@ -82,8 +82,8 @@ def mask(init: Init, step: Mask) -> None:
 def _open(init: Init, path: str) -> int:
     """Open the path, or return -1 if it does not exist.
 
-    Raises Error if we may not search a directory above it. Root of a user namespace may not if its owner or group is
-    not mapped (user_namespaces(7)), but the process might, as its owner or through its groups.
+    Raises Error if we may not search a directory above it. Root of a user namespace may not if the directory's owner
+    or group is not mapped (user_namespaces(7)), but the process might, as its owner or through its groups.
     """
     with reported_as(f"cannot cover {path}", hint=NOT_MAPPED):
         try:

@@ -263,7 +263,7 @@ def _target_hint(error: OSError) -> str:
 def _check_target(init: Init, target: int, destination: str, fstype: str, tree: int) -> None:
     """Refuse places that a symlink may have led to: the root itself, and /proc except for the allowed files there.
 
-    A mount on the root itself must say so: its destination is "/". plan/mounts.py has checked those.
+    A mount that is meant for the root has the destination "/"; plan/mounts.py has checked it.
     """
     if destination == "/":
         return

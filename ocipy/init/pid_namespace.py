@@ -3,7 +3,7 @@
 Processes there with CAP_SYS_PTRACE in our user namespace can follow the root, the working directory and the
 descriptors of each process (ptrace(2), proc(5)). setns(2) only affects children. So init makes the container's root
 outside, enters it, covers the paths, and only then forks. A procfs shows the pid namespace of the process that makes
-it, so a short-lived child makes it, which holds nothing but a socket, and has an empty root.
+it, so a short-lived child makes it there: one that holds only a socket, and has an empty root.
 """
 
 from __future__ import annotations

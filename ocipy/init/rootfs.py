@@ -151,8 +151,8 @@ def pivot_root(init: Init, step: PivotRoot) -> None:
 def _detach_old_root() -> None:
     """Detach the host's tree, which is the working directory, and before that whatever is mounted on it.
 
-    umount(2) takes the topmost mount first. If a mount of the config has covered the root filesystem that attach_rootfs
-    attached, that one is still there.
+    umount(2) takes the topmost mount first. Something is mounted on it if a mount of the config covers the root
+    filesystem that attach_rootfs attached there.
     """
     _kernel.umount2(".", MNT_DETACH)
     while True:

@@ -6,7 +6,7 @@ import posix
 
 from ocipy.children.interrupts import catch
 from ocipy.errors import Error
-from ocipy.host.report import raise_failure, read_to_end, warn_of_filter
+from ocipy.host.report import raise_failure, read_to_end, warn_about_filter
 from ocipy.init.fifo import EXECUTING
 from ocipy.linux import _kernel
 from ocipy.linux.constants import O_CLOEXEC, O_NONBLOCK, O_RDONLY, POLLIN
@@ -97,7 +97,7 @@ def _let_go(state: State, pidfd: int, interrupts: int) -> None:
             "cannot start the container: its init process has ended",
             hint="it was killed, or ran out of memory: linux.resources.memory.limit",
         )
-    warn_of_filter(said, state.container_id, "the init process", state.pid)
+    warn_about_filter(said, state.container_id, "the init process", state.pid)
 
 
 def run_poststart(state: State, interrupts: int = -1) -> None:

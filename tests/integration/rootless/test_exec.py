@@ -21,7 +21,7 @@ pytestmark = pytest.mark.unprivileged
 
 @pytest.fixture
 def one(container: MakeContainer, bundle: Bundle) -> Container:
-    """A running container of the user's."""
+    """A running container that belongs to the user."""
     return container(bundle.args("sleep", "1000")).start()
 
 
@@ -68,7 +68,7 @@ def test_ranges(container: MakeContainer, ranges: Bundle, runtime: UserRuntime) 
 
 
 def test_process_of_another_user(container: MakeContainer, ranges: Bundle, runtime: UserRuntime) -> None:
-    """Its namespaces belong to the caller nevertheless: user_namespaces(7)."""
+    """Its namespaces still belong to the caller: user_namespaces(7)."""
     ranges.process["user"] = {"uid": 1000, "gid": 1000}
     one = container(ranges.args("sleep", "1000")).start()
     wait_until(lambda: one.proc("comm").read_text() == "sleep\n")
@@ -100,9 +100,9 @@ def test_seccomp(container: MakeContainer, bundle: Bundle) -> None:
         one.end()
 
 
-@pytest.mark.ocipy_only("with runc the waiting process is open to every process that shares its ids")
+@pytest.mark.ocipy_only("with runc every process with the same ids can inspect the waiting process")
 def test_created_container(container: MakeContainer, bundle: Bundle) -> None:
-    """Its process still runs the runtime's executable, and is closed to everybody (CVE-2016-9962)."""
+    """Its process still runs the runtime's executable, so nobody may enter or inspect it (CVE-2016-9962)."""
     one = container(bundle.args("sleep", "1000"))
     one.exec("true").fails("only after they have started", status=FAILED)
     one.start()
@@ -155,7 +155,7 @@ def test_nested_user_namespace(podmans: UserNamespace, container: MakeContainer,
 def test_nested_user_namespace_with_the_callers_id(
     podmans: UserNamespace, container: MakeContainer, bundle: Bundle
 ) -> None:
-    """podman's keep-id: the caller is mapped, and joins as itself, although another user owns the session keyring."""
+    """podman's keep-id: the caller joins under its own mapped id, although another user owns the session keyring."""
     bundle.linux["uidMappings"] = bundle.linux["gidMappings"] = [
         {"containerID": 0, "hostID": 1, "size": 3},
         {"containerID": 3, "hostID": 0, "size": 1},

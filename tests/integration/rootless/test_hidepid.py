@@ -11,7 +11,10 @@ import pytest
 from tests.harness import Bundle, Container, process_state, wait_until
 from tests.harness.user import UserRuntime
 
-pytestmark = [pytest.mark.usefixtures("hidepid"), pytest.mark.ocipy_only("runc takes what it cannot see for dead")]
+pytestmark = [
+    pytest.mark.usefixtures("hidepid"),
+    pytest.mark.ocipy_only("runc believes that a process it cannot see is dead"),
+]
 
 MakeContainer = Callable[..., Container]
 NewId = Callable[[], str]
@@ -31,7 +34,7 @@ def test_run_with_a_range_of_ids(runtime: UserRuntime, ranges: Bundle, new_id: N
     assert runtime.run(ranges.args("id", "-u"), new_id()).ok().stdout == "5\n"
 
 
-def test_a_created_container_is_one_for_every_command(runtime: UserRuntime, sleeping: Container) -> None:
+def test_every_command_sees_a_created_container(runtime: UserRuntime, sleeping: Container) -> None:
     assert sleeping.status == "created"
     assert [(entry["id"], entry["status"]) for entry in runtime.containers()] == [(sleeping.id, "created")]
     runtime.delete(sleeping.id).fails("that is not stopped: created")
@@ -53,7 +56,7 @@ def test_delete_by_force_leaves_no_init_behind(runtime: UserRuntime, sleeping: C
     sleeping.reap()
 
 
-def test_exec_fails_rather_than_skip_a_namespace_that_it_cannot_see(runtime: UserRuntime, sleeping: Container) -> None:
+def test_exec_fails_if_it_cannot_see_a_namespace(runtime: UserRuntime, sleeping: Container) -> None:
     """Before the start the process is undumpable, so its files are unreadable."""
     ran = sleeping.exec("readlink", "/proc/self/ns/pid")
     if ran.status == 0:
@@ -62,8 +65,8 @@ def test_exec_fails_rather_than_skip_a_namespace_that_it_cannot_see(runtime: Use
         ran.fails("cannot look at the namespaces of the container's process", status=255)
 
 
-def test_the_number_of_another_process_is_not_the_containers(runtime: UserRuntime, sleeping: Container) -> None:
-    """The container's process has ended, and its pid belongs to another user by now."""
+def test_a_reused_pid_is_not_the_containers(runtime: UserRuntime, sleeping: Container) -> None:
+    """The container's process has exited, and by now its pid belongs to another user's process."""
     runtime.kill(sleeping.id, "KILL").ok()
     sleeping.reap()
     path = runtime.root / sleeping.id / "state.json"

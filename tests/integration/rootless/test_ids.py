@@ -58,8 +58,8 @@ def test_additional_groups_of_a_range(container: MakeContainer, ranges: Bundle) 
     assert sorted(proc_status(one.pid)["Groups"].split()) == [str(FIRST_GID + 4), str(FIRST_GID + 9)]
 
 
-def test_additional_groups_where_setgroups_is_given_up(runtime: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
-    """One gid is mapped without a helper, for which the kernel demands that setgroups is denied."""
+def test_additional_groups_without_setgroups(runtime: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
+    """One gid is mapped without a helper, which the kernel permits only if setgroups is denied."""
     bundle.process["user"] = {"uid": 0, "gid": 0, "additionalGids": [1]}
     words = ["/process/user/additionalGids"] if runtime.is_ocipy else ["additional groups"]
     runtime.create(bundle.args("true"), new_id()).fails(*words)
@@ -81,7 +81,7 @@ def test_groups_of_the_user_stay_outside(runtime: UserRuntime, ranges: Bundle, c
     ids=["root", "another-user", "below", "beyond"],
 )
 @pytest.mark.usefixtures("subordinate_ids")
-def test_ids_that_were_not_allotted(
+def test_ids_that_are_not_assigned(
     runtime: UserRuntime, bundle: Bundle, new_id: NewId, kind: str, mappings: list[dict[str, int]]
 ) -> None:
     bundle.linux[kind] = mappings
@@ -89,14 +89,14 @@ def test_ids_that_were_not_allotted(
     if runtime.is_ocipy:
         helper = "newuidmap" if kind == "uidMappings" else "newgidmap"
         result.fails(f"/linux/{kind}", helper, "not allowed", "allotted")
-        # One error, without the helper's message before it: an engine takes the first line for the cause.
+        # There is one error, without the helper's message before it: an engine shows the first line as the cause.
         assert result.stderr.startswith("ocipy: create ")
     assert runtime.ids() == []
 
 
 @pytest.mark.differs_from_runc("runc wants the caller's gid, or 0 mapped by the helper for both")
-def test_one_group_that_was_allotted(runtime: UserRuntime, ranges: Bundle, new_id: NewId) -> None:
-    """The user's own uid needs no helper, the gid does, and so setgroups stays."""
+def test_one_group_that_is_assigned(runtime: UserRuntime, ranges: Bundle, new_id: NewId) -> None:
+    """The user's own uid needs no helper, but the gid does, so setgroups stays allowed."""
     ranges.linux["uidMappings"] = [entry(0, runtime.uid)]
     ranges.linux["gidMappings"] = [entry(0, FIRST_GID + 7)]
     result = runtime.run(ranges.sh("cat /proc/self/gid_map /proc/self/setgroups"), new_id()).ok()
@@ -104,8 +104,8 @@ def test_one_group_that_was_allotted(runtime: UserRuntime, ranges: Bundle, new_i
 
 
 @pytest.mark.ocipy_only("runc wants 0 to be mapped")
-def test_the_user_by_its_own_number(runtime: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
-    """Nobody is root in there."""
+def test_the_users_own_id_without_root(runtime: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
+    """There is no root in this container."""
     for kind, own in (("uidMappings", runtime.uid), ("gidMappings", runtime.gid)):
         bundle.linux[kind] = [entry(own, own)]
     bundle.process["user"] = {"uid": runtime.uid, "gid": runtime.gid}
@@ -134,7 +134,7 @@ def test_files_of_the_range(runtime: UserRuntime, ranges: Bundle, new_id: NewId)
 
 @pytest.mark.ocipy_only("runc looks for the helper by PATH")
 @pytest.mark.usefixtures("planted")
-def test_the_helper_is_not_looked_for_by_path(
+def test_the_helper_is_not_looked_up_in_path(
     runtime: UserRuntime, ranges: Bundle, new_id: NewId, planted: dict[str, Any]
 ) -> None:
     """A planted program must not get control of the runtime's process."""

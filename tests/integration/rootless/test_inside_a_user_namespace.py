@@ -46,7 +46,7 @@ def test_life(container: MakeContainer, runtime: UserRuntime, bundle: Bundle, ou
     assert runtime.ids() == []
 
 
-def test_rights_are_those_of_the_config(container: MakeContainer, bundle: Bundle, outer: UserNamespace) -> None:
+def test_privileges_are_those_of_the_config(container: MakeContainer, bundle: Bundle, outer: UserNamespace) -> None:
     """The caller has all capabilities in its user namespace; the container has three, and can get no more."""
     one = container(bundle.args("sleep", "1000"))
     status = proc_status(one.pid)
@@ -73,8 +73,8 @@ def test_limits_are_refused(runtime: UserRuntime, bundle: Bundle, new_id: NewId,
     assert runtime.ids() == []
 
 
-@pytest.mark.ocipy_only("runc leaves the groups out without a word where setgroups is denied")
-def test_groups_where_setgroups_is_denied(
+@pytest.mark.ocipy_only("runc silently leaves out the groups if setgroups is denied")
+def test_groups_if_setgroups_is_denied(
     runtime: UserRuntime, bundle: Bundle, new_id: NewId, one_id: UserNamespace
 ) -> None:
     bundle.process["user"] = {"uid": 0, "gid": 0, "additionalGids": [7]}
@@ -89,7 +89,7 @@ def test_groups_of_a_range(runtime: UserRuntime, bundle: Bundle, new_id: NewId, 
 
 
 def test_user_of_a_range(container: MakeContainer, bundle: Bundle, podmans: UserNamespace) -> None:
-    """Killed by the caller, which is root over there and another user over here."""
+    """The caller can kill it: it is root in the user namespace, and another user outside."""
     bundle.process["user"] = {"uid": 1000, "gid": 1000}
     one = container(bundle.args("sleep", "1000")).start()
     assert set(proc_status(one.pid)["Uid"].split()) == {str(FIRST_UID + 999)}
@@ -105,7 +105,7 @@ def test_nested_user_namespace(
         pytest.skip("this caller has one id")
     bundle.linux["namespaces"].append({"type": "user"})
     for kind in ("uidMappings", "gidMappings"):
-        # In the caller's pieces, as the kernel demands.
+        # In the same ranges as the caller's, as the kernel requires.
         bundle.linux[kind] = [{"containerID": 0, "hostID": 0, "size": 1}]
         if size > 1:
             bundle.linux[kind].append({"containerID": 1, "hostID": 1, "size": size - 1})
@@ -117,12 +117,12 @@ def test_nested_user_namespace(
 
 
 def _ids(namespace: UserNamespace) -> int:
-    """The number of ids mapped in it."""
+    """Return the number of ids that are mapped in it."""
     return sum(int(line.split()[2]) for line in Path(f"/proc/{namespace.pid}/uid_map").read_text().splitlines())
 
 
 @pytest.mark.ocipy_only("the words are ocipy's")
-def test_no_more_user_namespaces(runtime: UserRuntime, bundle: Bundle, new_id: NewId, one_id: UserNamespace) -> None:
+def test_no_user_namespaces_left(runtime: UserRuntime, bundle: Bundle, new_id: NewId, one_id: UserNamespace) -> None:
     """A host that denies user namespaces to its users sets the limit to 0."""
     runtime.inside += ["sh", "-c", 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"', "sh"]
     bundle.linux["namespaces"].append({"type": "user"})
@@ -134,7 +134,7 @@ def test_no_more_user_namespaces(runtime: UserRuntime, bundle: Bundle, new_id: N
 
 
 def test_joined_network_namespace(container: MakeContainer, bundle: Bundle, outer: UserNamespace) -> None:
-    """Of another container of the same caller, as in a pod."""
+    """It belongs to another container of the same caller, as in a pod."""
     bundle.linux["namespaces"].append({"type": "network"})
     one = container(bundle.args("sleep", "1000"))
     other = Bundle.__new__(Bundle)
@@ -162,7 +162,7 @@ def test_sysfs(container: MakeContainer, bundle: Bundle, outer: UserNamespace) -
 
 
 def test_state_directory(runtime: UserRuntime, bundle: Bundle, new_id: NewId, outer: UserNamespace, work: Path) -> None:
-    """By XDG_RUNTIME_DIR, as for the user: podman calls create inside, and other calls may come from outside."""
+    """XDG_RUNTIME_DIR determines it, as for the user: podman calls create inside, and may make other calls outside."""
     id = new_id()
     place = work / "xdg"
     bundle.args("true").write()

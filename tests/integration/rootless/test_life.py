@@ -37,7 +37,7 @@ def test_run(runtime: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
     assert (runtime.ids(), result.stderr) == ([], "")
 
 
-def test_from_outside(container: MakeContainer, runtime: UserRuntime, bundle: Bundle) -> None:
+def test_the_process_as_seen_from_outside(container: MakeContainer, runtime: UserRuntime, bundle: Bundle) -> None:
     """The process belongs to the user, without host privileges, in new namespaces."""
     one = container(bundle, args=["sleep", "1000"]).start()
     wait_until(lambda: one.proc("comm").read_text() == "sleep\n")
@@ -83,7 +83,7 @@ def test_kill_all(container: MakeContainer, runtime: UserRuntime, bundle: Bundle
     one.reap()
 
 
-def test_the_state_is_for_the_user_alone(container: MakeContainer, runtime: UserRuntime, bundle: Bundle) -> None:
+def test_only_the_user_can_read_the_state(container: MakeContainer, runtime: UserRuntime, bundle: Bundle) -> None:
     one = container(bundle)
     assert runtime.root.stat().st_mode & 0o777 == 0o700
     assert runtime.root.stat().st_uid == runtime.uid
@@ -102,7 +102,7 @@ def test_state_without_a_runtime_directory(
 
 
 def test_state_below_the_runtime_directory(runtime: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
-    """The directory may be missing; it is sticky, which protects it from clean-up programs."""
+    """The directory may be missing. It is sticky, which protects it from clean-up programs."""
     id = new_id()
     place = runtime.home / "missing/xdg"
     bundle.args("true").write()
@@ -134,7 +134,7 @@ def test_create_fails(runtime: UserRuntime, bundle: Bundle, new_id: NewId, args:
 
 
 def test_without_a_user_namespace(runtime: UserRuntime, without_user_namespace: Bundle, new_id: NewId) -> None:
-    """Refused, with the reason: an unprivileged user cannot avoid a user namespace."""
+    """It is refused, with the reason: an unprivileged user cannot do without a user namespace."""
     runtime.create(without_user_namespace.args("true"), new_id()).fails("user namespace")
     assert runtime.ids() == []
 

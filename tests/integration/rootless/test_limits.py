@@ -22,7 +22,7 @@ TOP = Path("/sys/fs/cgroup")
 
 @pytest.mark.smoke
 def test_without_a_cgroup(container: MakeContainer, bundle: Bundle) -> None:
-    """Without rights and without cgroupsPath the container stays in the caller's cgroup, which is not a failure."""
+    """Without privileges and without cgroupsPath the container stays in the caller's cgroup, which is not an error."""
     one = container(bundle.args("sleep", "1000"))
     assert one.cgroups() == cgroups_of(os.getpid())
     assert one.created is not None
@@ -55,7 +55,7 @@ def test_cgroups_path(runtime: UserRuntime, bundle: Bundle, new_id: NewId, path:
 
 
 def test_device_rules_are_left_out(runtime: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
-    """They need the host's rights; the container can open the same devices as the user."""
+    """They need privileges on the host. The container can open the same devices as the user."""
     bundle.linux["resources"] = {"devices": [{"allow": False, "access": "rwm"}]}
     assert runtime.run(bundle.sh("cat /dev/null && echo open"), new_id()).ok().stdout == "open\n"
 
@@ -100,7 +100,7 @@ def test_limits_in_a_delegated_cgroup(container: MakeContainer, bundle: Bundle, 
 
 @pytest.mark.differs_from_runc("runc fails")
 def test_oom_score_that_cannot_be_lowered(container: MakeContainer, bundle: Bundle) -> None:
-    """Engines pass on their default: it is only a warning, and the score stays."""
+    """Engines pass their own default, so this is only a warning, and the score stays."""
     before = int(Path("/proc/self/oom_score_adj").read_text())
     if os.geteuid() == 0 and before <= -900:
         pytest.skip("nothing is lower")

@@ -64,7 +64,7 @@ def test_device_of_the_config(runtime: UserRuntime, bundle: Bundle, new_id: NewI
     bundle.sh("stat -c '%t %T' /dev/kmsg; stat -c %a /dev/kmsg")
     lines = runtime.run(bundle, new_id()).ok().lines
     assert lines[0] == "1 b"
-    assert lines[1] == f"{os.stat('/dev/kmsg').st_mode & 0o777:o}", "the node is the host's, and so are its rights"
+    assert lines[1] == f"{os.stat('/dev/kmsg').st_mode & 0o777:o}", "the node is the host's, and so is its mode"
 
 
 def test_device_that_the_host_lacks(runtime: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
@@ -80,7 +80,7 @@ def test_host_device_with_another_number(runtime: UserRuntime, bundle: Bundle, n
 
 
 def test_the_hosts_cgroups_are_read_only(runtime: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
-    """CVE-2023-25809: even with nothing to mount over the host's tree."""
+    """CVE-2023-25809: even if nothing is mounted over the host's tree."""
     script = "mkdir /sys/fs/cgroup/new /sys/fs/cgroup/*/new 2>/dev/null && echo made; echo end"
     assert runtime.run(bundle.sh(script), new_id()).ok().stdout == "end\n"
 
@@ -142,8 +142,8 @@ def test_bind_of_the_users_files(runtime: UserRuntime, bundle: Bundle, new_id: N
     assert not (work / "readonly/made").exists()
 
 
-def test_bind_of_what_is_not_the_users(runtime: UserRuntime, bundle: Bundle, new_id: NewId, work: Path) -> None:
-    """The container's root has no rights on files of other users, however they get there."""
+def test_bind_of_other_users_files(runtime: UserRuntime, bundle: Bundle, new_id: NewId, work: Path) -> None:
+    """The container's root has no privileges over files of other users, however they get there."""
     theirs = Path("/etc")
     if os.geteuid() == 0:  # the host's files are on a read-only mount, where writes fail anyway
         theirs = work / "of-root"
@@ -169,13 +169,13 @@ def locked(work: Path) -> Iterator[Path]:
     subprocess.run(["umount", place], check=True)
 
 
-def test_options_that_are_locked_stay(container: MakeContainer, bundle: Bundle, locked: Path) -> None:
+def test_locked_options_stay(container: MakeContainer, bundle: Bundle, locked: Path) -> None:
     one = container(bundle.mount("/home", str(locked)).args("true"))
     assert {"ro", "nosuid", "nodev", "noexec"} <= set(one.mount_at("/home").options)
 
 
 @pytest.mark.parametrize("option", ["rw", "suid", "dev", "exec"])
-def test_option_that_is_locked_cannot_be_taken_off(
+def test_a_locked_option_cannot_be_removed(
     runtime: UserRuntime, bundle: Bundle, new_id: NewId, locked: Path, option: str
 ) -> None:
     runtime.create(bundle.mount("/home", str(locked), option).args("true"), new_id()).fails()
@@ -192,7 +192,7 @@ def covered(runtime: UserRuntime) -> UserRuntime:
     return runtime
 
 
-def test_no_procfs_where_the_hosts_is_covered(covered: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
+def test_no_procfs_if_the_hosts_is_covered(covered: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
     """The kernel refuses a new one, which would reveal files that the mounts hide (mount_namespaces(7))."""
     words = ["/mounts/0", "operation not permitted", "covered"] if covered.is_ocipy else ["operation not permitted"]
     covered.create(bundle.args("true"), new_id()).fails(*words)
@@ -208,7 +208,7 @@ def test_procfs_of_the_host_bound(covered: UserRuntime, bundle: Bundle, new_id: 
 
 
 @pytest.mark.ocipy_only("the words are ocipy's")
-def test_sysctl_where_the_hosts_procfs_is_covered(covered: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
+def test_sysctl_if_the_hosts_procfs_is_covered(covered: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
     """Nothing is written through a foreign mount (CVE-2025-52881)."""
     bundle.linux["namespaces"].append({"type": "network"})
     bundle.linux["sysctl"] = {"net.ipv4.ip_default_ttl": "77"}

@@ -11,7 +11,7 @@ from tests.harness.user import UserRuntime
 
 MakeContainer = Callable[..., Container]
 
-pytestmark = [pytest.mark.unprivileged, pytest.mark.ocipy_only("runc's texts are others")]
+pytestmark = [pytest.mark.unprivileged, pytest.mark.ocipy_only("runc's error texts differ")]
 
 
 @pytest.mark.parametrize(

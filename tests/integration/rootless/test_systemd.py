@@ -110,7 +110,7 @@ def test_from_create_to_delete(container: Callable[..., Container], bundle: Bund
 @pytest.mark.smoke
 def test_limits(container: Callable[..., Container], bundle: Bundle, runtime: UserRuntime) -> None:
     if not has_controllers("memory", "pids", "cpu"):
-        pytest.skip("memory, pids and cpu are not delegated: this host's v2 hierarchy has them not")
+        pytest.skip("memory, pids and cpu are not delegated: this host's v2 hierarchy does not have them")
     bundle.linux["resources"] = {
         "memory": {"limit": 64 * MIB},
         "cpu": {"quota": 12345, "period": 100000},
@@ -135,9 +135,9 @@ def test_limits(container: Callable[..., Container], bundle: Bundle, runtime: Us
 
 
 @pytest.mark.smoke
-def test_a_limit_bites(runtime: UserRuntime, bundle: Bundle, new_id: Callable[[], str]) -> None:
+def test_a_limit_is_enforced(runtime: UserRuntime, bundle: Bundle, new_id: Callable[[], str]) -> None:
     if not has_controllers("pids"):
-        pytest.skip("pids is not delegated: this host's v2 hierarchy has it not")
+        pytest.skip("pids is not delegated: this host's v2 hierarchy does not have it")
     bundle.linux["resources"] = {"pids": {"limit": 8}}
     script = "for i in 1 2 3 4 5 6 7 8 9; do sleep 1000 & done; echo all of them"
     assert "all of them" not in runtime.run(bundle.sh(script), new_id()).stdout
@@ -156,7 +156,7 @@ def test_inside_podmans_user_namespace(
     assert is_gone(unit_of(one))
 
 
-def test_without_a_systemd_of_the_users(runtime: UserRuntime, bundle: Bundle, new_id: Callable[[], str]) -> None:
+def test_without_a_systemd_for_the_user(runtime: UserRuntime, bundle: Bundle, new_id: Callable[[], str]) -> None:
     result = runtime.create(bundle, new_id(), env={"XDG_RUNTIME_DIR": "/nowhere"})
     result.fails("/linux/cgroupsPath: cannot connect to systemd: unix:path=/nowhere/bus: ", "XDG_RUNTIME_DIR")
     runtime.create(bundle, new_id(), env={}).fails("cannot connect to systemd: no address is known")

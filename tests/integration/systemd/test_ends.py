@@ -20,7 +20,7 @@ from tests.harness.systemd import V2, is_gone, shown, systemctl, unit_of
 pytestmark = pytest.mark.needs_systemd
 
 
-def test_a_unit_that_ends_by_systemd_is_removed_by_delete(
+def test_delete_removes_a_unit_that_systemd_has_ended(
     container: Callable[..., Container], bundle: Bundle, runtime: Runtime
 ) -> None:
     """As in runc's tests: a scope that exceeds its run time fails, and stays until it is reset."""
@@ -36,7 +36,7 @@ def test_a_unit_that_ends_by_systemd_is_removed_by_delete(
     assert is_gone(unit_of(one))
 
 
-def test_leftovers_in_the_unit_end_with_it(
+def test_leftover_processes_end_with_the_unit(
     container: Callable[..., Container], bundle: Bundle, runtime: Runtime
 ) -> None:
     """Without a pid namespace a child outlives the container's process, and this one ignores SIGTERM."""
@@ -52,7 +52,7 @@ def test_leftovers_in_the_unit_end_with_it(
     assert time.monotonic() - began < scaled(20), "not after TimeoutStopSec, which is 90 s"
 
 
-def test_somebody_elses_unit_of_that_name(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]) -> None:
+def test_someone_elses_unit_of_the_same_name(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]) -> None:
     id = new_id()
     unit = f"ocipy-{id}.scope"
     sleeper = subprocess.Popen(["systemd-run", "--scope", "-q", f"--unit={unit}", "sleep", "1000"])
@@ -61,16 +61,16 @@ def test_somebody_elses_unit_of_that_name(runtime: Runtime, bundle: Bundle, new_
         result = runtime.create(bundle, id)
         result.fails(f"a unit {unit} already exists")
         assert id not in runtime.ids()
-        assert shown(unit, "ActiveState") == {"ActiveState": "active"}, "it is not ours to stop"
+        assert shown(unit, "ActiveState") == {"ActiveState": "active"}, "we must not stop it"
     finally:
         systemctl("stop", unit)
         sleeper.wait()
 
 
-def test_deleting_what_has_ended_spares_a_later_unit_of_that_name(
+def test_delete_spares_a_later_unit_of_the_same_name(
     make_runtime: Callable[[str], Runtime], runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]
 ) -> None:
-    """systemd forgets a scope that ended on its own. Then its name and place may belong to another container."""
+    """systemd forgets a scope that has ended by itself. Then its name and cgroup may belong to another container."""
     id = new_id()
     other = make_runtime("other")
     assert runtime.run(bundle.args("true"), id, "--keep").status == 0
@@ -85,7 +85,7 @@ def test_deleting_what_has_ended_spares_a_later_unit_of_that_name(
         other.delete(id, force=True).ok()
 
 
-def test_a_failed_unit_of_that_name_makes_place(
+def test_a_failed_unit_of_the_same_name_is_replaced(
     container: Callable[..., Container], bundle: Bundle, new_id: Callable[[], str]
 ) -> None:
     id = new_id()
@@ -98,7 +98,7 @@ def test_a_failed_unit_of_that_name_makes_place(
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize("moment", [0, 1, 2, pytest.param(3, marks=pytest.mark.smoke), 4, 5])
-def test_a_create_that_is_ended(
+def test_a_create_that_is_interrupted(
     runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], moment: int, number: int
 ) -> None:
     id = new_id()
@@ -127,7 +127,7 @@ def test_a_create_that_fails_later(runtime: Runtime, bundle: Bundle, new_id: Cal
 
 @contextmanager
 def without(*sockets: str) -> Iterator[None]:
-    """Those of systemd are moved away meanwhile."""
+    """Move systemd's sockets away meanwhile."""
     paths = [Path(socket) for socket in sockets]
     for path in paths:
         path.rename(f"{path}.moved")
@@ -144,7 +144,7 @@ MESSAGE_BUS = "/run/dbus/system_bus_socket"
 OWN_SOCKET = "/run/systemd/private"
 
 
-def test_delete_where_systemd_does_not_answer(
+def test_delete_if_systemd_does_not_answer(
     container: Callable[..., Container], bundle: Bundle, runtime: Runtime
 ) -> None:
     """An empty unit disappears by itself; the runtime removes the leftovers."""
@@ -155,14 +155,14 @@ def test_delete_where_systemd_does_not_answer(
 
 
 @pytest.mark.parametrize("missing", [MESSAGE_BUS, OWN_SOCKET])
-def test_either_of_systemds_sockets_suffices(container: Callable[..., Container], bundle: Bundle, missing: str) -> None:
+def test_either_socket_of_systemd_is_enough(container: Callable[..., Container], bundle: Bundle, missing: str) -> None:
     with without(missing):
         one = container(bundle)
     assert shown(unit_of(one), "ActiveState") == {"ActiveState": "active"}
 
 
 @pytest.mark.parametrize("missing", [MESSAGE_BUS, OWN_SOCKET])
-def test_the_socket_that_made_a_unit_has_gone_since(
+def test_a_unit_whose_socket_has_gone(
     container: Callable[..., Container], bundle: Bundle, runtime: Runtime, missing: str
 ) -> None:
     other = OWN_SOCKET if missing == MESSAGE_BUS else MESSAGE_BUS

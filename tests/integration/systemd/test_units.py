@@ -46,7 +46,7 @@ def test_run_to_its_end(runtime: Runtime, bundle: Bundle, new_id: Callable[[], s
     assert is_gone(f"ocipy-{id}.scope")
 
 
-def test_run_holds_nothing_of_its_preparations(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]) -> None:
+def test_run_keeps_nothing_of_its_preparations(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]) -> None:
     """systemd reports everything to every connection, so run closes its own. Its only child is init."""
     id = new_id()
     bundle.write()
@@ -64,7 +64,7 @@ def test_run_holds_nothing_of_its_preparations(runtime: Runtime, bundle: Bundle,
 
 
 def test_a_command_that_fails_early_leaves_no_child(runtime: Runtime, bundle: Bundle) -> None:
-    """Orphans would come to this process."""
+    """This process would adopt orphans."""
     bundle.config["process"]["args"] = 7
     runtime.create(bundle, "early").fails("/process/args")
     runtime.call("create", "--no-such-flag", globals=["--systemd-cgroup"]).fails("no-such-flag")
@@ -73,7 +73,7 @@ def test_a_command_that_fails_early_leaves_no_child(runtime: Runtime, bundle: Bu
 
 
 @pytest.mark.smoke
-def test_the_limits_are_systemds_and_the_kernels(container: Callable[..., Container], bundle: Bundle) -> None:
+def test_systemd_and_the_kernel_have_the_limits(container: Callable[..., Container], bundle: Bundle) -> None:
     need("memory", "cpu", "cpuset", "pids")
     bundle.linux["resources"] = {
         "memory": {"limit": 64 * MIB},
@@ -103,7 +103,7 @@ def test_the_limits_are_systemds_and_the_kernels(container: Callable[..., Contai
 
 @pytest.mark.smoke
 def test_a_reload_does_not_open_the_devices(container: Callable[..., Container], bundle: Bundle) -> None:
-    """systemd rewrites the device list, on v1 from scratch: it must know ours."""
+    """systemd rewrites the device list, on v1 from scratch, so it must know our rules."""
     bundle.linux["resources"] = {
         "devices": [
             {"allow": False, "access": "rwm"},
@@ -226,7 +226,7 @@ def test_exec_pause_and_resume(container: Callable[..., Container], bundle: Bund
 
 
 def test_a_slice_by_annotation(container: Callable[..., Container], bundle: Bundle) -> None:
-    """It is not at its expected place, so the runtime looks for it."""
+    """The unit's cgroup is not in its expected place, so the runtime looks for it."""
     bundle.config["annotations"] = {"org.systemd.property.Slice": "'c-d.slice'"}
     one = container(bundle).start()
     assert places(one) == {f"/c.slice/c-d.slice/{unit_of(one)}"}
@@ -238,7 +238,7 @@ def test_a_cgroup_namespace_begins_at_the_unit(runtime: Runtime, bundle: Bundle,
 
 
 def test_a_joined_namespace(container: Callable[..., Container], bundle: Bundle) -> None:
-    """systemd moves the stage before init; init is its child."""
+    """systemd moves the stage, and init is the stage's child."""
     bundle.without_namespace("network")
     bundle.linux["namespaces"].append({"type": "network", "path": "/proc/self/ns/net"})
     one = container(bundle).start()
