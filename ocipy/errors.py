@@ -70,17 +70,14 @@ def _printable(character: str) -> str:
 
 def in_bytes(number: int) -> str:
     """A size for people to read: 104857600 bytes (100 MiB)."""
-    unit, value = "", number
-    for bigger in ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"):
-        if abs(value) < 1024:
-            break
-        unit, value = bigger, value // 1024
-    shift = ("", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB").index(unit) * 10
-    if not shift:
+    units = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+    power = min((abs(number).bit_length() - 1) // 10, len(units))
+    if power <= 0:
         return f"{number} byte" if number == 1 else f"{number} bytes"
-    shown = f"{number / (1 << shift):.4g}"
-    exact = float(shown) * (1 << shift) == number
-    return f"{number} bytes ({'' if exact else 'about '}{shown} {unit})"
+    unit = 1 << 10 * power
+    shown = f"{number / unit:.4g}"
+    exact = float(shown) * unit == number
+    return f"{number} bytes ({'' if exact else 'about '}{shown} {units[power - 1]})"
 
 
 def escape(name: object) -> str:

@@ -47,12 +47,12 @@ def apply(cgroup: Cgroup, actions: Iterable[Action]) -> Undo:
 def _before(cgroup: Cgroup, controller: str, file: str, value: str) -> Undo:
     path = cgroup.path_of(controller) + "/" + file
     try:
-        return [(path, standing(file, files.read(path), value))]
+        return [(path, replaced_part(file, files.read(path), value))]
     except OSError:  # no such file: the write reports it, or has an alternative
         return []
 
 
-def standing(file: str, text: str, value: str) -> str:
+def replaced_part(file: str, text: str, value: str) -> str:
     """Return the part of a control file's text that a value will replace: the same device's line, or the only line.
 
     For a device without a line, return the line that removes its limit, since it has none now."""

@@ -93,7 +93,7 @@ class Cgroup:
 
     def processes(self) -> list[int]:
         """Return the ids of the processes in the cgroup and below it, as files.processes does."""
-        path = freezer.place(self.paths)[1] or next(iter(self.paths.values()), "")
+        path = freezer.find(self.paths)[1] or next(iter(self.paths.values()), "")
         return files.processes(path) if path else []
 
     # Limits

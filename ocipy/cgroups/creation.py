@@ -23,7 +23,7 @@ DELEGATE = "/sys/kernel/cgroup/delegate"
 DELEGATED = ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads")
 
 
-def place(layout: Layout, wanted: str, container_id: str) -> Cgroup:
+def locate(layout: Layout, wanted: str, container_id: str) -> Cgroup:
     """Return the container's future cgroup; `created` has the directories that are missing now. Makes nothing.
 
     wanted: linux.cgroupsPath or "". The state file can record the result, so that delete can clean up after a create
@@ -47,7 +47,7 @@ def make_cgroup(
     domain: bool = True,
     cpuset: bool = True,
 ) -> None:
-    """Make the cgroup that `place` found. Raises Error, OSError; cgroup.created lists what was made.
+    """Make the cgroup that `locate` found. Raises Error, OSError; cgroup.created lists what was made.
 
     tolerant: skip a hierarchy in which we have no permission to make one (rootless without a cgroupsPath).
     enable: the v2 controllers that are needed on a hybrid host. On a v2 host all available ones are enabled.
@@ -65,7 +65,7 @@ def make_cgroup(
             if tolerant and error.errno in NOT_PERMITTED:
                 del cgroup.paths[name]
                 continue
-            cgroup.created += [place for place in planned if place not in cgroup.created and files.is_present(place)]
+            cgroup.created += [path for path in planned if path not in cgroup.created and files.is_present(path)]
             hint = dict.fromkeys(NOT_PERMITTED, "without root, the runtime needs a delegated cgroup")
             raise caused_by(error, f"cannot make the cgroup {path}", hint=hint) from None
         if cpuset and "cpuset" in name.split(","):
@@ -171,7 +171,7 @@ def _check_fit(cgroup: Cgroup) -> None:
         raise Error("container's cgroup unexpectedly frozen", hint="it or a cgroup above it is frozen: thaw that first")
 
 
-def own(cgroup: Cgroup, uid: int) -> None:
+def delegate(cgroup: Cgroup, uid: int) -> None:
     """Delegate the v2 cgroup to a user: the directory, and the files that the kernel says are safe. Raises OSError."""
     path = cgroup.path_of("")
     if not path:

@@ -34,7 +34,7 @@ def kill_all(cgroup: Cgroup, signal: int) -> None:
     signalled, so that no fork escapes and no id is reused; on v1, SIGKILL takes effect only after the thaw.
     """
     if signal == SIGKILL and _kill_unified(cgroup) and cgroup.mode == "v2":
-        if not any(map(_is_passed_by, cgroup.processes())):
+        if not any(map(_may_have_escaped, cgroup.processes())):
             return
     was_frozen = freezer.is_frozen(cgroup.paths)
     if not cgroup.processes():
@@ -67,7 +67,7 @@ def _kill_unified(cgroup: Cgroup) -> bool:
     return True
 
 
-def _is_passed_by(pid: int) -> bool:
+def _may_have_escaped(pid: int) -> bool:
     """Whether cgroup.kill may have missed this process: it signals only main threads, and its own may be gone."""
     try:
         fields = stat_fields(read_file(f"/proc/{pid}/stat"))
@@ -81,7 +81,7 @@ def _signal(cgroup: Cgroup, signal: int, frozen: bool) -> None:
         _signal_running(cgroup.processes, signal)
         return
     failure: OSError | None = None
-    for pid in _ours(cgroup.processes()):
+    for pid in _in_our_namespace(cgroup.processes()):
         try:
             posix.kill(pid, signal)
         except ProcessLookupError:
@@ -92,7 +92,7 @@ def _signal(cgroup: Cgroup, signal: int, frozen: bool) -> None:
         raise failure
 
 
-def _ours(pids: list[int]) -> list[int]:
+def _in_our_namespace(pids: list[int]) -> list[int]:
     """Leave out processes outside our pid namespace, reported as 0: to kill(2), that means our own process group."""
     return [pid for pid in pids if pid > 0]
 
@@ -105,7 +105,7 @@ def _signal_running(members: Callable[[], list[int]], signal: int) -> None:
     number of processes.
     """
     # Without duplicates: the kernel may report a process twice if it moves meanwhile.
-    pids = list(dict.fromkeys(_ours(members())))
+    pids = list(dict.fromkeys(_in_our_namespace(members())))
     failure: OSError | None = None
     while pids:
         held: dict[int, int] = {}
@@ -155,7 +155,7 @@ def remove(cgroup: Cgroup) -> None:
     places = set(cgroup.paths.values())
     # After a normal end they are empty. Otherwise the freezer's comes first: processes frozen there cannot die.
     leaves = [path for path in cgroup.created if path in places and not _rmdir(path)]
-    leaves.sort(key=lambda path: path != freezer.place(cgroup.paths)[1])
+    leaves.sort(key=lambda path: path != freezer.find(cgroup.paths)[1])
     for path in leaves:
         _empty(path)
     for path in reversed(cgroup.created):

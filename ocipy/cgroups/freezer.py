@@ -23,7 +23,7 @@ V1_TRIES = 1000
 V2_PATIENCE_MS = 10_000
 
 
-def place(paths: Mapping[str, str]) -> tuple[bool, str]:
+def find(paths: Mapping[str, str]) -> tuple[bool, str]:
     """Return (True, directory of the v1 freezer), or (False, v2 directory or "") if there is no v1 freezer."""
     path = files.path_of(paths, "freezer")
     return (True, path) if path else (False, paths.get("", ""))
@@ -31,7 +31,7 @@ def place(paths: Mapping[str, str]) -> tuple[bool, str]:
 
 def freeze(paths: Mapping[str, str]) -> None:
     """Freeze a cgroup and wait until it is frozen. If that fails, thaw it again and raise Error or OSError."""
-    v1, path = place(paths)
+    v1, path = find(paths)
     if not path:
         raise Error(
             "cannot freeze: the container has no cgroup with a freezer",
@@ -55,7 +55,7 @@ def _freeze_v1(path: str) -> None:
             if attempt > 3:
                 sleep(0.001 if attempt < 25 else 0.01)
             if files.read(path + "/freezer.state").strip() == "FROZEN":
-                if not _holds_a_dying_one(path):
+                if not _has_dying_process(path):
                     return
                 # The process would stay frozen forever and seem to ignore SIGKILL: let it die first.
                 _thaw_v1(path)
@@ -66,7 +66,7 @@ def _freeze_v1(path: str) -> None:
         raise
 
 
-def _holds_a_dying_one(path: str) -> bool:
+def _has_dying_process(path: str) -> bool:
     """Whether SIGKILL is pending for a process in the cgroup: on v1 it takes effect only after the thaw.
 
     Skips a cgroup below that the container itself has frozen, since it stays frozen whatever happens to this one.
@@ -120,7 +120,7 @@ def _freeze_v2(path: str) -> None:
 
 def thaw(paths: Mapping[str, str]) -> None:
     """Thaw a cgroup. A removed one counts as thawed. Raises OSError."""
-    v1, path = place(paths)
+    v1, path = find(paths)
     if not path:
         return
     try:
@@ -138,7 +138,7 @@ def thaw_all(paths: Mapping[str, str]) -> None:
 
     Removed cgroups count as thawed. Raises OSError.
     """
-    v1, path = place(paths)
+    v1, path = find(paths)
     if v1:
         files.walk(path, _thaw_open)
     elif is_frozen(paths):
@@ -159,7 +159,7 @@ def _thaw_v1(path: str) -> None:
 
 def is_frozen(paths: Mapping[str, str]) -> bool:
     """Whether this cgroup itself was frozen. A container is not paused if only a parent is frozen."""
-    v1, path = place(paths)
+    v1, path = find(paths)
     if not path:
         return False
     try:
@@ -174,7 +174,7 @@ def is_frozen(paths: Mapping[str, str]) -> bool:
 
 def blocks_newcomers(paths: Mapping[str, str]) -> bool:
     """Whether a process that joins now would be frozen by this cgroup or one above it. Raises OSError."""
-    v1, path = place(paths)
+    v1, path = find(paths)
     if not path:
         return False
     if v1:

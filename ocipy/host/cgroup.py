@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from ocipy import log
-from ocipy.cgroups.creation import NOT_PERMITTED, fill_cpuset, make_cgroup, own, place
+from ocipy.cgroups.creation import NOT_PERMITTED, delegate, fill_cpuset, locate, make_cgroup
 from ocipy.cgroups.device_filter import set_devices
 from ocipy.cgroups.layout import probe
 from ocipy.errors import Error, caused_by
@@ -38,7 +38,7 @@ def _cgroup(run: HostRun) -> Cgroup:
 def cgroup_create(run: HostRun, step: CgroupCreate) -> None:
     """Make the cgroup. The state records it beforehand, so that `delete --force` finds it after a SIGKILL."""
     layout = probe()
-    cgroup = place(layout, step.path, run.options.container_id)
+    cgroup = locate(layout, step.path, run.options.container_id)
     run.state.cgroup = cgroup.to_state()
     run.state.save()
     run.cgroup = cgroup
@@ -67,7 +67,7 @@ def cgroup_cpuset(run: HostRun, step: CgroupCpuset) -> None:
 @carries_out(CgroupOwn)
 def cgroup_own(run: HostRun, step: CgroupOwn) -> None:
     """Let the container's user manage the cgroups below the container's own."""
-    own(_cgroup(run), step.uid)
+    delegate(_cgroup(run), step.uid)
 
 
 @carries_out(CgroupOpen)

@@ -93,7 +93,7 @@ static int open_own(void) {
     return own;
 }
 
-/* Whether this process has such a child already: the quick launcher made it, and then executed ocipy-python. */
+/* Whether this process has such a child already, made by the quick launcher before it executed ocipy-python. */
 static int has_child(void) {
     siginfo_t about;
     return !waitid(P_ALL, 0, &about, WEXITED | WNOHANG | WNOWAIT | __WCLONE);

@@ -58,7 +58,8 @@ static int record_code(struct libraries *libraries) {
     return 0;
 }
 
-/* start: where the file is mapped. The first mapping has its first byte. */
+/* Records a library's file. start: where a part of it is mapped. The first mapping has the file's first byte, and so
+ * its ELF header. */
 static int record_file(struct libraries *libraries, const char *path, uint64_t start) {
     for (uint32_t i = 0; i < libraries->file_count; i++)
         if (!strcmp(libraries->files[i].path, path))

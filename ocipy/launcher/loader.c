@@ -191,9 +191,9 @@ static int forbid_brk(void) {
     return map_anonymous(end, PAGE, PROT_NONE);
 }
 
-/* Whether the kernel now chooses addresses in the libraries' place. It does not in the legacy layout, which it searches
- * upwards: personality(2), ADDR_COMPAT_LAYOUT; vm.legacy_va_layout. There it finds room around the stack only, which
- * may be too little. */
+/* Whether the kernel now chooses addresses in the place for the libraries. In the legacy layout it does not: it
+ * searches upwards (personality(2), ADDR_COMPAT_LAYOUT; vm.legacy_va_layout), and finds room only around the stack,
+ * which may be too little. */
 static int is_place_next(uint64_t start) {
     void *found = mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (found == MAP_FAILED)

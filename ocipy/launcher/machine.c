@@ -18,10 +18,10 @@ static struct cpuid cpuid(uint32_t leaf) {
 }
 
 /* Executes cpuid only twice: a hypervisor emulates it, which takes 14 to 70 µs each time. glibc's startup executes it
- * more than 30 times, and asks for two more features that matter: XSAVEC (leaf 0xd), by which ld.so saves registers
- * when it binds a function at its first call, and LZCNT or FMA4 (leaf 0x80000001), by which it chooses some functions
- * for strings and mathematics. A processor has them too if its family, model, stepping, other features and enabled
- * states are the same. A hypervisor can hide these two from cpuid, but has no control to disable the instructions. */
+ * more than 30 times. It also looks for XSAVEC (leaf 0xd), with which ld.so saves registers when it binds a function at
+ * its first call, and for LZCNT or FMA4 (leaf 0x80000001), by which it chooses some string and math functions. Two
+ * processors agree about these if their family, model, stepping, other features and enabled states agree. A hypervisor
+ * can hide these features from cpuid, but cannot disable the instructions. */
 struct cpu this_cpu(void) {
     enum { OSXSAVE = 1 << 27 };
     struct cpuid basic = cpuid(1), more = cpuid(7);

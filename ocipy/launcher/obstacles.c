@@ -1,4 +1,4 @@
-/* What keeps this process, sealed commands or the next process from starting from a snapshot. */
+/* Why this process, sealed commands or the next process cannot start from a snapshot. */
 #include "launcher.h"
 #include "snapshot.h"
 

@@ -1,4 +1,4 @@
-/* Python's start while its memory is recorded (heap.c): by the maker of a snapshot, and by each rehearsal before it. */
+/* Starts Python while memory is recorded (heap.c), in the maker of a snapshot and in each rehearsal before that. */
 #include "snapshot.h"
 
 /* Completes the start, imports the cold modules, practises, and puts Python to sleep (cli/cold.py, at_hand.py). 0, or

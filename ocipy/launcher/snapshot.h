@@ -15,17 +15,17 @@ enum { ANY_COMMAND = 1, HOST_LANE = 2, INIT_LANE = 4, EXEC = 8, OTHER = 16, ALL_
 /* executable.c: the executable's data, which a snapshot replaces. */
 struct extent data_extent(void);
 
-/* Whether it begins at the start of a page. */
+/* Whether the data begins at the start of a page. */
 int data_is_apart(void);
 
-/* The build id of an executable or library that is mapped from its first byte on: the linker's digest of everything
+/* The build id of an executable or library whose file is mapped from its first byte: the linker's digest of everything
  * that it linked. NULL if there is none. base: what to add to the addresses in the file. */
 const unsigned char *find_build_id(const ElfW(Ehdr) * file, uintptr_t base);
 
-/* That of the running executable. */
+/* The build id of the running executable, or NULL. */
 const unsigned char *build_id(void);
 
-/* Its offset in the executable's file, if there is one. */
+/* The offset of that build id in the executable's file. There must be one. */
 uint64_t build_id_offset(void);
 
 /* Whether an executable has the same build id as the running one. */

@@ -41,10 +41,10 @@ struct segment {
     uint32_t protection, unused;
 };
 
-/* A library's file. The build id tells another version from this one even if all files have the same mtime, as on some
- * hosts that are installed from an image. */
+/* A library's file. It is recognized by its build id, since on some hosts that are installed from an image all files
+ * have the same mtime. */
 struct library {
-    uint64_t build_id_at; /* its offset in the file */
+    uint64_t build_id_at; /* offset of the build id in the file */
     unsigned char build_id[BUILD_ID_SIZE];
     uint32_t unused;
     char path[MAX_FILE_NAME];

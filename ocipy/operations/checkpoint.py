@@ -140,7 +140,7 @@ def _check_parent(flags: CriuFlags, images: int) -> None:
 
 def _facts(state: State, config: Any, made: Plan, program: Criu) -> DumpFacts:
     """The facts about the container and the host that plan/checkpoint.py needs."""
-    v1, directory = freezer.place(state.cgroup["paths"]) if state.cgroup is not None else (False, "")
+    v1, directory = freezer.find(state.cgroup["paths"]) if state.cgroup is not None else (False, "")
     facts = DumpFacts(version=program.version, pid=state.pid, root=state.rootfs, freezer=directory, unified=not v1)
     for name, path in plan.external_kinds(config).items():
         with reported_as(f"cannot find the {name} namespace {path}"):

@@ -19,4 +19,4 @@ def processes(state: State) -> list[int]:
             hint="the runtime could not make one; without root it needs a delegated cgroup",
         )
     with reported_as("cannot list the processes of the container"):
-        return sorted(files.processes(freezer.place(paths)[1] or next(iter(paths.values()))))
+        return sorted(files.processes(freezer.find(paths)[1] or next(iter(paths.values()))))

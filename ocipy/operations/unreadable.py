@@ -12,7 +12,7 @@ from time import sleep
 
 from ocipy import log
 from ocipy.cgroups import files
-from ocipy.cgroups.creation import place
+from ocipy.cgroups.creation import locate
 from ocipy.cgroups.layout import probe
 from ocipy.errors import Error
 from ocipy.linux import _kernel
@@ -47,7 +47,7 @@ def clear(directory: str, container_id: str) -> None:
 
 def _remove_empty(wanted: str, container_id: str) -> None:
     layout = probe()
-    paths = [path for path in place(layout, wanted, container_id).paths.values() if files.is_present(path)]
+    paths = [path for path in locate(layout, wanted, container_id).paths.values() if files.is_present(path)]
     if not paths:
         named = wanted if wanted.startswith("/") else f"named {wanted or container_id}"
         log.warning(f"the state cannot be read, and no cgroup {named} is visible here: if there is one, it remains")

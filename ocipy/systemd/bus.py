@@ -288,11 +288,11 @@ class Connection:
             raise Error(f"cannot parse systemd's message: {problem}") from None
         if message.kind in (dbus.RETURN, dbus.ERROR):
             self._answers[message.fields.get(dbus.REPLY_SERIAL, 0)] = message
-        elif message.fields.get(dbus.MEMBER) == JOB_ENDED.decode("ascii", "replace") and self._is_systemds(message):
+        elif message.fields.get(dbus.MEMBER) == JOB_ENDED.decode("ascii", "replace") and self._is_from_systemd(message):
             _, job, _, result = _body_of(message)
             self._results[job] = result
 
-    def _is_systemds(self, message: dbus.Message) -> bool:
+    def _is_from_systemd(self, message: dbus.Message) -> bool:
         """Whether systemd sent a signal. Over a bus anybody may send us one, but the bus adds the sender's name."""
         return not self._is_bus or message.fields.get(dbus.SENDER) == self._systemd
 

@@ -324,9 +324,9 @@ static void keep(struct range *kept, int *count, uintptr_t start, uintptr_t end)
 extern const char __start_ocipy_alone[] __attribute__((visibility("hidden")));
 extern const char __stop_ocipy_alone[] __attribute__((visibility("hidden")));
 
-/* The kernel writes to the rseq(2) area, whose place libc's variable tells. Look it up at run time, since the running
- * libc may be newer than the headers. The area is aligned to its size, so it is on one page. The other addresses in
- * this thread that the kernel knows may become invalid (set_tid_address(2), get_robust_list(2)). */
+/* The kernel writes to the rseq(2) area, whose offset is in libc's variable. Look it up at run time, since the running
+ * libc may be newer than the headers. The area is aligned to its size, so it is on one page. The other addresses that
+ * the kernel knows of this thread may become invalid (set_tid_address(2), get_robust_list(2)). */
 static void keep_thread(struct range *kept, int *count) {
     const ptrdiff_t *rseq = dlsym(RTLD_DEFAULT, "__rseq_offset");
     keep(kept, count, thread_pointer(), thread_pointer() + 1);

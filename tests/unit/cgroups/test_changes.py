@@ -143,7 +143,7 @@ def test_page_sizes_files_and_rdma_devices() -> None:
     ],
 )
 def test_what_a_value_will_replace(file: str, text: str, value: str, line: str) -> None:
-    assert applying.standing(file, text, value) == line
+    assert applying.replaced_part(file, text, value) == line
 
 
 def write(file: str, value: str, **more: Any) -> Action:

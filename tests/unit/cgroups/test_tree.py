@@ -82,14 +82,14 @@ def layout_v2(tree: Tree, own: str = "/own/scope") -> Layout:
 
 
 def make(layout: Layout, wanted: str, **options: object) -> Cgroup:
-    cgroup = creation.place(layout, wanted, "id")
+    cgroup = creation.locate(layout, wanted, "id")
     creation.make_cgroup(cgroup, layout, **options)  # type: ignore[arg-type]
     return cgroup
 
 
-def test_place_makes_nothing_and_knows_what_is_missing(v2: Tree) -> None:
+def test_locate_makes_nothing_and_knows_what_is_missing(v2: Tree) -> None:
     (v2.path / "a").mkdir()
-    cgroup = creation.place(layout_v2(v2), "/a/b/c", "id")
+    cgroup = creation.locate(layout_v2(v2), "/a/b/c", "id")
     assert cgroup.paths == {"": f"{v2.path}/a/b/c"}
     assert cgroup.created == [f"{v2.path}/a/b", f"{v2.path}/a/b/c"]
     assert v2.made == []
@@ -97,7 +97,7 @@ def test_place_makes_nothing_and_knows_what_is_missing(v2: Tree) -> None:
 
 def test_default_is_next_to_our_own(v2: Tree) -> None:
     (v2.path / "own").mkdir()
-    assert creation.place(layout_v2(v2), "", "id").paths == {"": f"{v2.path}/own/id"}
+    assert creation.locate(layout_v2(v2), "", "id").paths == {"": f"{v2.path}/own/id"}
 
 
 def test_make_and_remove_leave_nothing(v2: Tree) -> None:
@@ -255,7 +255,7 @@ def test_frozen_cgroup_is_refused(v2: Tree, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_refused_mkdir(v2: Tree) -> None:
     v2.refuse[f"{v2.path}/a"] = errno.EACCES
-    cgroup = creation.place(layout_v2(v2), "/a", "id")
+    cgroup = creation.locate(layout_v2(v2), "/a", "id")
     with pytest.raises(Error) as caught:
         creation.make_cgroup(cgroup, layout_v2(v2))
     assert caught.value.errno == errno.EACCES and cgroup.created == []
@@ -293,7 +293,7 @@ def test_a_refused_limit_tells_the_likely_cause(
 
 def test_failure_half_way_names_what_it_made(v2: Tree) -> None:
     v2.refuse[f"{v2.path}/a/b"] = errno.EDQUOT
-    cgroup = creation.place(layout_v2(v2), "/a/b", "id")
+    cgroup = creation.locate(layout_v2(v2), "/a/b", "id")
     with pytest.raises(Error):
         creation.make_cgroup(cgroup, layout_v2(v2))
     assert cgroup.created == [f"{v2.path}/a"]
@@ -361,12 +361,12 @@ def test_freezer_of_v2(v2: Tree) -> None:
     assert not freezer.is_frozen(cgroup.paths)
 
 
-def test_own_gives_only_what_may_be_delegated(v2: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_delegate_gives_only_what_may_be_delegated(v2: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     cgroup = make(layout_v2(v2), "/a")
     given: list[tuple[str, int, int]] = []
     monkeypatch.setattr(posix, "chown", lambda path, uid, gid: given.append((path, uid, gid)))
     monkeypatch.setattr(creation, "DELEGATE", str(v2.path / "nothing"))
-    creation.own(cgroup, 1000)
+    creation.delegate(cgroup, 1000)
     assert [path.removeprefix(f"{v2.path}/a") for path, _, _ in given] == [
         "",
         "/cgroup.procs",
@@ -376,7 +376,7 @@ def test_own_gives_only_what_may_be_delegated(v2: Tree, monkeypatch: pytest.Monk
     assert {(uid, gid) for _, uid, gid in given} == {(1000, -1)}
 
 
-def test_own_skips_files_of_the_kernels_list_that_are_missing(v2: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_delegate_skips_files_of_the_kernels_list_that_are_missing(v2: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     """config-linux.md: MUST NOT fail for a file in the list that this cgroup lacks."""
     cgroup = make(layout_v2(v2), "/a")
     (v2.path / "delegate").write_text("cgroup.procs\nmemory.nothing\nmemory.oom.group\n")
@@ -389,5 +389,5 @@ def test_own_skips_files_of_the_kernels_list_that_are_missing(v2: Tree, monkeypa
 
     monkeypatch.setattr(posix, "chown", chown)
     monkeypatch.setattr(creation, "DELEGATE", str(v2.path / "delegate"))
-    creation.own(cgroup, 1000)
+    creation.delegate(cgroup, 1000)
     assert [path.removeprefix(f"{v2.path}/a") for path in given] == ["", "/cgroup.procs", "/memory.oom.group"]

@@ -77,7 +77,7 @@ def test_the_state_lists_only_cgroups_that_were_made(
 
 def test_descriptors_for_init_are_closed_after_the_clone(run: HostRun, tmp_path: Path) -> None:
     (tmp_path / "tasks").write_text("")
-    run.cgroup = creation.place(Layout({"pids": str(tmp_path)}, "", {"pids": "/"}), "/", "c")
+    run.cgroup = creation.locate(Layout({"pids": str(tmp_path)}, "", {"pids": "/"}), "/", "c")
     cgroup.cgroup_open(run, CgroupOpen())
     fd = run.fds.cgroups["pids"]
     cgroup.cgroup_join(run, CgroupJoin(tolerant=False))
@@ -97,7 +97,7 @@ def test_a_clone_into_the_cgroup_leaves_nothing_open(
             raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
         return 77, -1
 
-    run.cgroup = creation.place(Layout({}, str(tmp_path), {"": "/"}), "/", "c")
+    run.cgroup = creation.locate(Layout({}, str(tmp_path), {"": "/"}), "/", "c")
     monkeypatch.setattr(_kernel, "clone3", clone3)
     before = os.listdir("/proc/self/fd")
     assert cgroup.clone_into(run, 0, 17, required=False) == (77, -1)
