@@ -58,9 +58,9 @@ class HostRun:
     in_cgroup: the clone has put the process into its v2 cgroup. chosen: `exec --cgroup` names the cgroup.
     expected_paths: those of a cgroup that systemd will make. cpuset: a v1 cpuset that has yet to be filled in, as
     (directory, top of the hierarchy).
-    procfs_mounts: descriptors of detached mounts, to be closed when there is time.
-    timens_offsets, device_directory, report: descriptors, -1 for none. id_maps: user namespaces, by the pointers of
-    their steps. device_maps: (uids, gids) of a joined user namespace, each as (inside, outside, size).
+    timens_offsets, device_directory, report, sent_procfs: descriptors, -1 for none.
+    id_maps: user namespaces, by the pointers of their steps. device_maps: (uids, gids) of a joined user namespace, each
+    as (inside, outside, size).
     rdt_class: (top of resctrl, whether we made the class). rdt_made: groups that a failure removes.
     mount_points: those of a restore, as in plan/checkpoint.py. criu_directories: descriptors of criu's image directory
     and, if there is one, its work directory.
@@ -94,10 +94,10 @@ class HostRun:
         "pid",
         "pidfd",
         "plan",
-        "procfs_mounts",
         "rdt_class",
         "rdt_made",
         "report",
+        "sent_procfs",
         "stage",
         "state",
         "status",
@@ -130,8 +130,7 @@ class HostRun:
         self.expected_paths: dict[str, str] | None = None
         self.cpuset: tuple[str, str] | None = None
         self.chosen = False
-        self.procfs_mounts: list[int] = []
-        self.timens_offsets = self.device_directory = self.report = -1
+        self.timens_offsets = self.device_directory = self.report = self.sent_procfs = -1
         self.id_maps: dict[str, int] = {}
         self.device_maps: tuple[Triples, Triples] | None = None
         self.rdt_class: tuple[str, bool] | None = None
@@ -140,20 +139,13 @@ class HostRun:
         self.criu_directories: list[int] = []
 
     def let_go(self) -> None:
-        """Close the channel to init, and our copies of the descriptors that init inherited. Those of detached mounts
-        of procfs are left to end_procfs_mounts."""
-        self.procfs_mounts += [fd for fd in (self.fds.procfs, self.fds.sysctl) if fd >= 0]
-        self.fds.procfs = self.fds.sysctl = -1
-        for fd in [*self.fds.all(), self.channel.fd if self.channel is not None else -1]:
+        """Close the channel to init, and our copies of the descriptors that init inherited or was sent."""
+        for fd in [*self.fds.all(), self.sent_procfs, self.channel.fd if self.channel is not None else -1]:
             if fd >= 0:
                 posix.close(fd)
         self.fds = Descriptors()
+        self.sent_procfs = -1
         self.channel = None
-
-    def end_procfs_mounts(self) -> None:
-        """Close them while we have to wait anyway: the last close of a detached mount waits for an RCU grace period."""
-        while self.procfs_mounts:
-            posix.close(self.procfs_mounts.pop())
 
     def hang_up(self) -> None:
         """Close the connection to systemd."""

@@ -175,7 +175,6 @@ def _cgroup_of_init(pid: int) -> str:
 def executed(run: HostRun, step: Executed) -> None:
     """Wait until the process has executed its command. Raises the Error that it reports if it cannot."""
     run.let_go()
-    run.end_procfs_mounts()
     report = run.report
     said = read_to_end(report, run.name, run.pid, run.pidfd, run.interrupts)
     raise_failure(said)

@@ -62,7 +62,7 @@ def give_procfs(run: HostRun, step: GiveProcfs) -> None:
         if not step.whole:
             raise
         fd = posix.open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC)
-    run.procfs_mounts.append(fd)
+    run.sent_procfs = fd  # let_go closes it: if init's close were the last one, init would wait for a grace period
     channel_of(run).send("procfs", fd=fd)
 
 
@@ -118,6 +118,8 @@ def tell(run: HostRun, step: TellInit) -> None:
 @carries_out(WaitForInit)
 def wait(run: HostRun, step: WaitForInit) -> None:
     """Wait until the init lane reaches this barrier."""
+    if step.barrier == "waiting":
+        run.fds.close_procfs()  # now there is time, and the rest needs none
     wait_for(run, step.barrier)
 
 

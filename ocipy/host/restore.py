@@ -347,7 +347,6 @@ def restored(run: HostRun, step: Restored) -> None:
     _session(run).finish()
     posix.rmdir(run.state.directory + "/" + ROOT)  # it is a mount point only in criu's mount namespace
     run.let_go()
-    run.end_procfs_mounts()
     run.hang_up()
 
 

@@ -75,6 +75,13 @@ class Descriptors:
             *self.mounts.values(), *self.devices.values(),
         ]  # fmt: skip
 
+    def close_procfs(self) -> None:
+        """Close the private procfs mounts. The last close of a detached mount waits for an RCU grace period."""
+        for fd in (self.procfs, self.sysctl):
+            if fd >= 0:
+                posix.close(fd)
+        self.procfs = self.sysctl = -1
+
     def close_cgroups(self) -> None:
         """Close the host's copies of the `tasks` files."""
         while self.cgroups:

@@ -67,7 +67,7 @@ def run_stage(
         for kind, _ in joined:
             posix.close(init.fds.namespaces.pop(kind))
         if watched:
-            _close_procfs(init)
+            init.fds.close_procfs()  # it shows the runtime's pid namespace
         if forks:
             continue_in_child(init)
         else:
@@ -75,14 +75,6 @@ def run_stage(
     except BaseException as error:
         report(init, error, "clone_stage", "/linux/namespaces")
     become_init(plan, init)
-
-
-def _close_procfs(init: Init) -> None:
-    """Close the procfs mounts that show the runtime's pid namespace."""
-    for fd in (init.fds.procfs, init.fds.sysctl):
-        if fd >= 0:
-            posix.close(fd)
-    init.fds.procfs = init.fds.sysctl = -1
 
 
 def unshare(kinds: Sequence[str]) -> None:

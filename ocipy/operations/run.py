@@ -51,7 +51,6 @@ def run(
         raise
     finally:
         posix.close(lock_fd)
-    created.end_procfs_mounts()
     with phase("poststart hooks"):
         run_poststart(created.state, created.interrupts)
     if created.bus is not None and (
