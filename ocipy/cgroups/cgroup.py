@@ -138,11 +138,13 @@ class Cgroup:
                 raise _explain(directory, file, value, error) from None
         if resume and self._deferred:
             self._resume()
-        if verify and not int(value) - LARGEST_PAGE < int(files.read(directory + "/" + file)) <= int(value):
-            raise Error(
-                f"cannot set {file} to {value}: this kernel no longer has this limit",
-                hint="kernel memory counts towards the container's memory limit",
-            )
+        if verify:
+            kept = int(files.read(directory + "/" + file))
+            if not int(value) - LARGEST_PAGE < kept <= int(value):
+                raise Error(
+                    f"cannot set {file} to {value}: this kernel no longer has this limit",
+                    hint="kernel memory counts towards the container's memory limit",
+                )
 
     def _resume(self) -> None:
         deferred, self._deferred = self._deferred, []
@@ -194,12 +196,11 @@ def _explain(directory: str, file: str, value: str, error: OSError) -> Error:
     from ocipy.cgroups.writes import value_in_words  # for limits, which most commands never touch
 
     if error.errno == ENOENT:
-        return Error(
-            f"cannot set {file}: the cgroup has no such control",
-            hint="the kernel lacks it, or the controller is not enabled here (cgroup.controllers)"
-            if not file.startswith("hugetlb.")
-            else "/sys/kernel/mm/hugepages lists the supported huge page sizes",
-        )
+        if file.startswith("hugetlb."):
+            hint = "/sys/kernel/mm/hugepages lists the supported huge page sizes"
+        else:
+            hint = "the kernel lacks it, or the controller is not enabled here (cgroup.controllers)"
+        return Error(f"cannot set {file}: the cgroup has no such control", hint=hint)
     if error.errno == EBUSY and file == "memory.limit_in_bytes":
         hint = "the limit must be above the current usage; during create, that includes the container's setup"
         return Error(

@@ -3,7 +3,7 @@
 The kernel runs it at each mknod and open of a device, with a struct bpf_cgroup_dev_ctx (access and type in one word,
 major, minor). It returns 1 to permit the access. It tries the rules from last to first. A matching rule that denies any
 of the requested bits ends the program. One that allows clears its bits from the request; once none remain, the access
-is permitted. So the last matching rule decides about each bit, as if the rules had been applied in order.
+is permitted. So the last matching rule decides each bit, as if the rules had been applied in order.
 """
 
 from __future__ import annotations

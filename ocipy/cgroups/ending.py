@@ -68,7 +68,7 @@ def _kill_unified(cgroup: Cgroup) -> bool:
 
 
 def _may_have_escaped(pid: int) -> bool:
-    """Whether cgroup.kill may have missed this process: it signals only main threads, and its own may be gone."""
+    """Whether cgroup.kill may have missed this process: it signals only main threads, and this one may be gone."""
     try:
         fields = stat_fields(read_file(f"/proc/{pid}/stat"))
     except OSError:

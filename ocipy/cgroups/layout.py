@@ -34,7 +34,10 @@ class Layout:
         self.mounts = mounts
         self.unified = unified
         self.own = own
-        self.mode = "v2" if unified and not mounts else "hybrid" if unified else "v1"
+        if not unified:
+            self.mode = "v1"
+        else:
+            self.mode = "hybrid" if mounts else "v2"
         self._unified_controllers: tuple[str, ...] | None = None
 
     @property

@@ -41,7 +41,7 @@ LATER_V2 = (PIDS, MEMORY, BLOCK_IO, CPU, CPUSET, HUGETLB, NET_CLS, NET_PRIO, RDM
 
 
 def early(resources: Resources, mode: str, controllers: tuple[str, ...]) -> Writes:
-    """Return the writes that must precede a process's joining: v1's cpuset and realtime budget. Raises Error."""
+    """Return the writes that must be done before a process joins: v1's cpuset and realtime budget. Raises Error."""
     return _compile(EARLY, resources, mode, controllers)
 
 

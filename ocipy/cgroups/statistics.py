@@ -74,7 +74,7 @@ def collect(paths: Mapping[str, str]) -> dict[str, Any]:
 
 
 def page_sizes() -> list[str]:
-    """Return the sizes of huge pages as cgroup files are named after them: "2MB", "1GB"."""
+    """Return the huge page sizes as they appear in the names of cgroup files: "2MB", "1GB"."""
     try:
         names = os.listdir(HUGE_PAGES)
     except OSError:
@@ -83,7 +83,7 @@ def page_sizes() -> list[str]:
 
 
 def page_size(kilobytes: int) -> str:
-    """Format a size of huge pages as the kernel does."""
+    """Format a huge page size as the kernel does."""
     for shift, unit in ((20, "GB"), (10, "MB")):
         if kilobytes >= 1 << shift:
             return f"{kilobytes >> shift}{unit}"
@@ -130,7 +130,7 @@ def statistics_v2(read: Read, huge_pages: list[str]) -> dict[str, Any]:
     }
 
 
-# Parsers for the forms of the kernel's files
+# Parsers for the kernel's file formats
 
 
 def numbers(text: str) -> dict[str, int]:
@@ -255,7 +255,7 @@ def _memory_v2(read: Read) -> dict[str, Any]:
 
 def _pids(read: Read, controller: str) -> dict[str, int]:
     limit = number(read(controller, "pids.max"))
-    # As in runc, no limit is left out, not UNLIMITED.
+    # If there is no limit, leave it out, as runc does.
     return _nonzero({"current": number(read(controller, "pids.current")), "limit": 0 if limit == UNLIMITED else limit})
 
 

@@ -1,8 +1,7 @@
 """resources on cgroup v2: what to write to which file (Documentation/admin-guide/cgroup-v2.rst).
 
 The fields are v1's, so values are converted. A field without an equivalent raises Error with its pointer, unless it
-asks
-for nothing: 0, false, "", or -1 for "no limit".
+asks for nothing: 0, false, "", or -1 for "no limit".
 """
 
 from __future__ import annotations
@@ -40,7 +39,8 @@ def weight_of_shares(shares: int) -> int:
         return 10000
     log = _log2(shares)
     weight = 10.0 ** ((log * log + 125 * log) / 612 - 7 / 34)
-    return -int(-weight // 1)
+    whole = int(weight)
+    return whole + 1 if weight > whole else whole
 
 
 def _log2(number: int) -> float:

@@ -1,7 +1,7 @@
 """Check that criu's images contain all the memory that they list. Cold.
 
-If pages-ID.img ends too early, criu (4.1, 4.2) keeps reading forever. It notices other damage itself. The other images
-read here are two magic words and then messages, each after its length: criu's pstree.proto, pagemap.proto.
+If pages-ID.img ends too early, criu (4.1, 4.2) keeps reading forever. It notices other damage itself. pstree.img and
+pagemap-PID.img are two magic words and then messages, each after its length: criu's pstree.proto, pagemap.proto.
 """
 
 from __future__ import annotations

@@ -132,8 +132,10 @@ def decode(fields: Fields, data: bytes) -> dict[str, Any]:
             continue
         if isinstance(value, int) != (kind in ("int", "bool")):
             raise ValueError(f"{name} has the wrong type")
-        if isinstance(value, int):
-            message[name] = bool(value) if kind == "bool" else value - (value >> 63 << 64)
+        if kind == "bool":
+            message[name] = bool(value)
+        elif isinstance(value, int):
+            message[name] = value - (1 << 64) if value >> 63 else value
         elif kind == "text":
             message[name] = value.decode("utf-8", "replace")
         else:

@@ -42,11 +42,11 @@ def clone3(flags: int, exit_signal: int, cgroup_fd: int) -> tuple[int, int]:
     """(pid, pidfd), or (0, -1) in the child, after PyOS_AfterFork_Child. cgroup_fd: where the child starts, or -1."""
 
 def clone_successor() -> int:
-    """The pid, in our own pid namespace, of a child that goes on in our place: only the child returns.
+    """Fork a child that continues in our place: only the child returns. Returns its pid in our own pid namespace.
 
-    It uses our memory and is a child of our parent (CLONE_VM, CLONE_PARENT). We are suspended until it executes a
-    program or exits (CLONE_VFORK), then we exit. OSError in us: EINVAL if it would enter a time namespace; ENOSYS on a
-    processor without an implementation.
+    The child uses our memory, and its parent is our parent (CLONE_VM, CLONE_PARENT). We are suspended until it executes
+    a program or exits (CLONE_VFORK), and then exit. Raises OSError in us: EINVAL if the child would enter a time
+    namespace; ENOSYS on an architecture without an implementation.
     """
 
 def aside(work: Callable[[], Result]) -> Result:

@@ -104,7 +104,10 @@ def paths_of(address: str) -> list[str]:
     paths = []
     for one in address.split(";"):
         transport, _, rest = one.partition(":")
-        values = dict(pair.partition("=")[::2] for pair in rest.split(","))
+        values = {}
+        for pair in rest.split(","):
+            key, _, value = pair.partition("=")
+            values[key] = value
         if transport == "unix" and values.get("path"):
             paths.append(unescaped(values["path"]))
     return paths
@@ -232,7 +235,7 @@ class Connection:
             data = data[_kernel.send(self._fd, data) :]
 
     def _read(self, deadline: float) -> None:
-        """Read more data. Raises OSError, also at end of file; TimeoutError."""
+        """Read more data. Raises OSError, also at end of file, and TimeoutError."""
         left = max(deadline - time.monotonic(), 0.001)
         ready = _kernel.poll([(self._fd, POLLIN), (self._interrupts, POLLIN)], int(left * 1000))
         check_interrupts(self._interrupts)
@@ -255,7 +258,7 @@ class Connection:
         return self._serial
 
     def answer(self, serial: int, method: str = "") -> tuple[Any, ...]:
-        """Wait for the reply to a call, and return its values. method: its name, for an error."""
+        """Wait for the reply to a call, and return its values. method: the call's name, for an error."""
         deadline = time.monotonic() + PATIENCE
         while serial not in self._answers:
             self._receive(deadline)

@@ -142,7 +142,8 @@ def _order_of(data: bytes) -> Literal["little", "big"]:
 
 
 def _begin_of_body(data: bytes, order: Literal["little", "big"]) -> int:
-    return -(-(HEADER_SIZE + int.from_bytes(data[12:16], order)) // 8) * 8
+    end_of_fields = HEADER_SIZE + int.from_bytes(data[12:16], order)
+    return end_of_fields + -end_of_fields % 8
 
 
 class _Reader:

@@ -196,8 +196,12 @@ def _number(word: str, wanted: str) -> tuple[str, Any]:
     if signature not in RANGES:
         raise ValueError(f"{word!r} instead of the expected type")
     sign = -1 if word[0] == "-" else 1
-    digits = word[word[0] in "+-" :].lower()
-    base = 16 if digits.startswith("0x") else 8 if digits.startswith("0") and len(digits) > 1 else 10
+    digits = (word[1:] if word[0] in "+-" else word).lower()
+    base = 10
+    if digits.startswith("0x"):
+        base = 16
+    elif digits.startswith("0") and len(digits) > 1:
+        base = 8
     if not digits.isalnum():
         raise ValueError(f"{word!r} is not a number")
     number = sign * int(digits, base)

@@ -54,7 +54,7 @@ def rounded(resources: Resources) -> Resources:
         period = cpu.get("period") or DEFAULT_PERIOD
         resources = resources.copy()
         resources["cpu"] = cpu.copy()
-        resources["cpu"]["quota"] = -(-_per_second(quota, period) * period // 1_000_000)
+        resources["cpu"]["quota"] = _divide_up(_per_second(quota, period) * period, 1_000_000)
     if pids.get("limit") == 0:
         resources = resources.copy()
         resources["pids"] = {"limit": _tasks(0)}
@@ -63,7 +63,13 @@ def rounded(resources: Resources) -> Resources:
 
 def _per_second(quota: int, period: int) -> int:
     """Return a quota as microseconds of CPU time per second, rounded up to what systemd can store."""
-    return -(-(quota * 1_000_000 // period) // QUOTA_STEP) * QUOTA_STEP if quota > 0 else INFINITY
+    if quota <= 0:
+        return INFINITY
+    return _divide_up(quota * 1_000_000 // period, QUOTA_STEP) * QUOTA_STEP
+
+
+def _divide_up(number: int, divisor: int) -> int:
+    return -(-number // divisor)
 
 
 def _tasks(limit: int) -> int:
@@ -147,7 +153,7 @@ SETS = {"cpuset.cpus": "AllowedCPUs", "cpuset.mems": "AllowedMemoryNodes"}
 
 
 def _unified(unified: dict[str, str]) -> list[Property]:
-    """Convert those of linux.resources.unified that systemd has properties for. They override earlier ones."""
+    """Convert the files in linux.resources.unified that systemd has properties for. They override earlier ones."""
     found: list[Property] = []
     for file, text in unified.items():
         pointer = "/linux/resources/unified" + escape(file)

@@ -57,7 +57,10 @@ def _start(bus: Connection, unit: str, properties: list[tuple[str, tuple[str, An
 
 
 def set_properties(bus: Connection, unit: str, properties: Sequence[Property]) -> None:
-    """Change properties of a unit until it stops, and wait until systemd has applied them. Raises Error."""
+    """Change properties of an active unit, for as long as it lives, and wait until systemd has applied them.
+
+    Raises Error.
+    """
     wanted = _values(properties, bus.version())
     if not wanted:
         return
@@ -93,10 +96,11 @@ def whose(bus: Connection, unit: str, description: str) -> str:
 
 def path_of(unit: str) -> str:
     """Return the path of a unit's object (sd_bus_path_encode(3))."""
-    label = "".join(
-        chr(byte) if chr(byte).isalnum() and byte < 128 and (number or not chr(byte).isdigit()) else f"_{byte:02x}"
-        for number, byte in enumerate(unit.encode("utf-8", "replace"))
-    )
+    label = ""
+    for byte in unit.encode("utf-8", "replace"):
+        character = chr(byte)
+        is_plain = character.isascii() and character.isalnum() and (label or not character.isdigit())
+        label += character if is_plain else f"_{byte:02x}"
     return f"{MANAGER_PATH}/unit/{label or '_'}"
 
 

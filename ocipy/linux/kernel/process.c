@@ -55,7 +55,7 @@ static PyObject *kernel_clone_successor(PyObject *self, PyObject *unused) {
                              .child_tid = tid_address};
     if (tid_address) {
         how.flags |= CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
-        /* Our exit would clear the word, which is the child's from now on. */
+        /* Our exit would otherwise clear the word, which belongs to the child from now on. */
         syscall(SYS_set_tid_address, &none);
     }
     long result = clone_and_exit(&how);

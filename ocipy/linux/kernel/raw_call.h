@@ -34,9 +34,9 @@ static inline __attribute__((always_inline)) long raw_call(long number, long fir
 #endif
 }
 
-/* clone3(2) with CLONE_VM on the same stack. Returns 0 in the child, or -errno. The parent may not return: the child is
- * using its stack. So it exits, once the child has left their memory, without touching the stack. -ENOSYS: not
- * implemented for this architecture, or for sanitizers. */
+/* clone3(2) with CLONE_VM and CLONE_VFORK on the same stack. Returns 0 in the child, or -errno. The parent must not
+ * return, because the child has used its stack: it exits when the child has left the shared memory, without touching
+ * the stack. -ENOSYS: not implemented for this architecture, or not for sanitizers. */
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
 static inline __attribute__((always_inline)) long clone_and_exit(const struct clone_args *how) {
     long result;
