@@ -26,7 +26,7 @@ enum {
     REGION_SIZE = 512 << 20,
     SIZE_TOGETHER = 128 << 20,
     ALIGNMENT = 16,
-    PAGE = 4096,
+    PAGE = SNAPSHOT_PAGE,
     CLASSES = 128,
     MOST_OF_CLASS = 1 << 21
 };

@@ -6,6 +6,7 @@
  * _init_main set, completes the start for commands and errors that need all of Python. _init_main is a private name:
  * the build checks for it, and falls back to a complete isolated start. */
 #include "launcher.h"
+#include "snapshot_format.h"
 #include "start.h"
 
 #include <errno.h>
@@ -269,7 +270,8 @@ static int renew_environment(void) {
  * itself would call pthread_getattr_np(3), which reads /proc/self/maps. */
 static int renew_stack(PyThreadState *thread) {
     const rlim_t most = 8 << 20, least = 128 << 10; /* execve(2): the kernel reserves space for at least this much */
-    const uintptr_t page = 4096, top = stack_top ? stack_top : ((uintptr_t)getauxval(AT_EXECFN) + page) & -page;
+    const uintptr_t page = SNAPSHOT_PAGE,
+                    top = stack_top ? stack_top : ((uintptr_t)getauxval(AT_EXECFN) + page) & -page;
     struct rlimit limit;
     rlim_t size = getrlimit(RLIMIT_STACK, &limit) || limit.rlim_cur > most ? most : limit.rlim_cur;
     if (size < least)

@@ -20,7 +20,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { PAGE = 4096 };
+enum { PAGE = SNAPSHOT_PAGE };
 
 extern const ElfW(Ehdr) __ehdr_start;
 

@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PAGE = 4096, PAUSE = 60 }; /* PAUSE: seconds between two attempts */
+enum { PAGE = SNAPSHOT_PAGE, PAUSE = 60 }; /* PAUSE: seconds between two attempts */
 
 static int name_new(const char *path, char *name) {
     return snprintf(name, PATH_MAX, "%s.new", path) < PATH_MAX ? 0 : -1;

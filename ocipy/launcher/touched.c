@@ -11,7 +11,7 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-enum { PAGE = 4096, MAX_GAP = 1 };
+enum { PAGE = SNAPSHOT_PAGE, MAX_GAP = 1 };
 
 void copy_touched(const struct touched *touched, struct extent data, struct extent heap) {
     size_t border = data.size / PAGE, end = border + heap.size / PAGE;
