@@ -11,15 +11,6 @@
 
 extern char **environ;
 
-int join(char path[PATH_MAX], const char *directory, const char *name) {
-    if (strlen(directory) + strlen(name) + 2 > PATH_MAX)
-        return -1;
-    strcpy(path, directory);
-    strcat(path, "/");
-    strcat(path, name);
-    return 0;
-}
-
 static void directory_of(char path[PATH_MAX], const char *file, int up) {
     strcpy(path, file);
     for (char *slash; up-- && (slash = strrchr(path, '/'));)

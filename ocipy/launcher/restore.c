@@ -20,6 +20,15 @@
 
 enum { PAGE = SNAPSHOT_PAGE };
 
+int join(char path[PATH_MAX], const char *directory, const char *name) {
+    if (strlen(directory) + strlen(name) + 2 > PATH_MAX)
+        return -1;
+    strcpy(path, directory);
+    strcat(path, "/");
+    strcat(path, name);
+    return 0;
+}
+
 int environment_matters(char **envp) {
     static const char *const beginnings[] = {"LD_", "GLIBC_TUNABLES=", "MALLOC_", "LIBC_"};
     for (; *envp; envp++)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ast
+import platform
+import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +26,7 @@ HANDED_OVER = {("ocipy.cli.commands.box", "ocipy.box.cli")}
 BUILD_TOOLS = {"ocipy.launcher.freeze", "ocipy.cli.cold", "ocipy.cli.trial"}
 # As meson names their object files, which it puts into a directory for each program and library.
 C_SOURCES = ["_".join(path.relative_to(TOP).parts) for path in sorted((TOP / "ocipy").rglob("*.c"))]
+MESON = (TOP / "meson.build").read_text()
 PROGRAMS = sorted({path.parent for path in BUILD.glob("*.p/*.c.o")})
 # Access to the machine: these modules, and all of posix except these functions, which only read libc's constants.
 DOORS = {"subprocess", "socket", "time", "pathlib", "ocipy.linux._kernel"}
@@ -97,6 +102,19 @@ def test_no_c_files_call_one_another(program: Path) -> None:
     edges = graph_of_c(program / f"{name}.o" for name in C_SOURCES if (program / f"{name}.o").exists())
     assert edges
     assert circles(edges) == []
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="only x86-64 has this launcher")
+def test_no_c_files_of_the_launcher_without_glibc_call_one_another(tmp_path: Path) -> None:
+    """meson.build compiles it in one call, so it leaves no object files."""
+    options = ["-D_GNU_SOURCE", "-DOCIPY_QUICK", "-DOCIPY_SNAPSHOT", '-DOCIPY_STDLIB="/"', '-DOCIPY_START_LIBRARY="/a"']
+    names = re.findall(
+        r"ocipy/launcher/(\w+)\.c", MESON[MESON.index("quick_sources =") : MESON.index("# musl's headers")]
+    )
+    assert {"quick", "restore"} <= set(names)
+    sources = [str(TOP / "ocipy/launcher" / f"{name}.c") for name in (*names, "stdlib", "trust")]
+    subprocess.run([shutil.which("cc") or "gcc", "-c", *options, *sources], cwd=tmp_path, check=True)
+    assert circles(graph_of_c(tmp_path.glob("*.o"))) == []
 
 
 def test_the_picture_of_a_tree_shows_its_folders_and_circles(tmp_path: Path) -> None:
