@@ -47,7 +47,7 @@ def enter_pid_namespace(init: Init, step: EnterPidNamespace) -> None:
     namespace = init.fds.namespaces.pop("pid")
     _join(namespace)
     posix.close(namespace)
-    continue_in_child(init)
+    continue_in_child(init, enters_time=step.time)
     _kernel.prctl(PR_SET_PDEATHSIG, SIGKILL)  # children do not inherit it
     posix.setsid()
     if step.terminal:

@@ -69,7 +69,7 @@ def run_stage(
         if watched:
             init.fds.close_procfs()  # it shows the runtime's pid namespace
         if forks:
-            continue_in_child(init)
+            continue_in_child(init, enters_time="time" in unshared)
         else:
             init.channel.send("pid", {"pid": 0})
     except BaseException as error:

@@ -18,23 +18,25 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.init.context import Init
 
-# A time namespace applies to memory, so it cannot be entered together with someone else's (clone(2)).
-NOT_SHARED = (errno.EINVAL, errno.ENOSYS)
 
-
-def continue_in_child(init: Init) -> None:
+def continue_in_child(init: Init, *, enters_time: bool) -> None:
     """Fork a child of the runtime, which waits for it and reaps it, and tell the runtime its pid.
+
+    enters_time: the child enters a new time namespace. A child that shares our memory would enter it only at its exec
+    (since Linux 6.2), or is refused. Until then, what joins the container would join the runtime's time namespace.
 
     Returns only in the child. Raises OSError.
     """
-    try:
-        pid = _kernel.clone_successor()
-    except OSError as error:
-        if error.errno not in NOT_SHARED:
-            raise
-        pid, _ = _kernel.clone3(CLONE_PARENT, 0, -1)
-        if pid == 0:
+    if not enters_time:
+        try:
+            pid = _kernel.clone_successor()
+        except OSError as error:
+            if error.errno != errno.ENOSYS:
+                raise
+        else:
+            init.channel.send("pid", {"pid": pid})
             return
+    pid, _ = _kernel.clone3(CLONE_PARENT, 0, -1)
+    if pid != 0:
         init.channel.send("pid", {"pid": pid})
         posix._exit(0)
-    init.channel.send("pid", {"pid": pid})

@@ -45,8 +45,8 @@ def clone_successor() -> int:
     """Fork a child that continues in our place: only the child returns. Returns its pid in our own pid namespace.
 
     The child uses our memory, and its parent is our parent (CLONE_VM, CLONE_PARENT). We are suspended until it executes
-    a program or exits (CLONE_VFORK), and then exit. Raises OSError in us: EINVAL if the child would enter a time
-    namespace; ENOSYS on an architecture without an implementation.
+    a program or exits (CLONE_VFORK), and then exit. It enters a new time namespace only at that exec. Raises OSError in
+    us: ENOSYS on an architecture without an implementation; EINVAL before Linux 6.2 if it would enter a time namespace.
     """
 
 def aside(work: Callable[[], Result]) -> Result:

@@ -6,7 +6,7 @@ from ocipy.plan.fields import process_of, runs_hooks_later
 from ocipy.plan.lane import GiveProcfs, SaveState, TakeProcfs
 from ocipy.plan.model import HostStep, InitStep
 from ocipy.plan.mount_options import FsopenMount
-from ocipy.plan.namespaces import joined_kinds
+from ocipy.plan.namespaces import joined_kinds, new_kinds
 from ocipy.plan.process import CloseDescriptors
 
 TYPE_CHECKING = False
@@ -19,9 +19,11 @@ class MountProcfs(FsopenMount):
 
 
 class EnterPidNamespace(InitStep):
-    """Fork into it. terminal: it becomes the controlling one of the child's session."""
+    """Fork into it. terminal: it becomes the controlling one of the child's session. time: the child also enters a new
+    time namespace."""
 
     terminal: bool
+    time: bool
     words = "forks; the child continues as init"
 
 
@@ -37,7 +39,7 @@ def plan_enter(planner: Planner) -> None:
     _, pointer = joined_kinds(config)["pid"]
     terminal = bool(process_of(config).get("terminal"))
     planner.add(CloseDescriptors(pointer, for_start=True, for_hooks=runs_hooks_later(config), for_entry=True))
-    planner.add(EnterPidNamespace(pointer, terminal=terminal))
+    planner.add(EnterPidNamespace(pointer, terminal=terminal, time="time" in new_kinds(config)))
     planner.add(AdoptInit(pointer))
     planner.add(SaveState())
     planner.add(GiveProcfs(pointer, whole=False))

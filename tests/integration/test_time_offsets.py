@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Bundle, Result, Runtime
+from tests.harness import Bundle, Container, Result, Runtime, wait_until
 
+MakeContainer = Callable[..., Container]
 NewId = Callable[[], str]
 Shell = Callable[..., Result]
 
@@ -38,6 +39,27 @@ def test_a_time_namespace_without_offsets(sh: Shell, bundle: Bundle) -> None:
     result = sh("cat /proc/self/timens_offsets; readlink /proc/self/ns/time", bundle).ok()
     assert [line.split()[1:] for line in result.lines[:2]] == [["0", "0"]] * 2
     assert result.lines[2] != os.readlink("/proc/self/ns/time")
+
+
+@pytest.mark.parametrize("joins_pid", [False, True])
+def test_the_created_container_is_already_in_its_time_namespace(
+    container: MakeContainer, make_bundle: Callable[..., Bundle], joins_pid: bool
+) -> None:
+    """Another container may join it by init's pid, and exec does."""
+    bundle = make_bundle()
+    bundle.linux["namespaces"].append({"type": "time"})
+    bundle.linux["timeOffsets"] = {"monotonic": {"secs": 3600}}
+    if joins_pid:
+        pid = next(entry for entry in bundle.linux["namespaces"] if entry["type"] == "pid")
+        pid["path"] = f"/proc/{container().start().pid}/ns/pid"
+    one = container(bundle, sh="exec sleep 1000")
+    created = one.namespace("time")
+    assert created != os.readlink("/proc/self/ns/time")
+    assert created == one.sh("readlink /proc/self/ns/time").ok().stdout.strip()
+    one.start()
+    wait_until(lambda: one.proc("comm").read_text() == "sleep\n")
+    assert one.namespace("time") == created
+    one.end()
 
 
 @pytest.mark.ocipy_only("the words are ocipy's")
