@@ -176,7 +176,7 @@ class reported_as:  # noqa: N801  named like contextlib.suppress, because it rea
     what, pointer: as in Error.
     hint: a hint for any errno, or hints by errno, or a function that makes the hint from the OSError.
 
-    Catch an errno that is not a failure inside the block. This is a class, since hot commands cannot import contextlib.
+    Inside the block, catch errnos that are not failures. This is a class, since hot commands cannot import contextlib.
     """
 
     __slots__ = ("hint", "pointer", "what")

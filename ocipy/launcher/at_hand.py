@@ -95,7 +95,7 @@ def wake() -> None:
     _awake = True
     sys.meta_path += _finders
     for handlers in _fork_handlers:
-        handlers.get("after_in_child", int)()  # since the maker of the snapshot went to sleep, this is a child of it
+        handlers.get("after_in_child", int)()  # to the process that went to sleep, this one is a forked child
         os.register_at_fork(**handlers)
     for name, stream in (
         ("stdin", _stream(0, "<stdin>", "r", "surrogateescape")),

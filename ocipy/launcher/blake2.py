@@ -1,7 +1,7 @@
 """BLAKE2 by OpenSSL, for a static libpython that is linked without its own (inittab.py).
 
 hashlib can take every other function from OpenSSL, but it takes BLAKE2 only from the module _blake2. Without that
-module, the first import of hashlib, random or tempfile prints a traceback. This one replaces it. Cold.
+module, the first import of hashlib, random or tempfile prints a traceback. blake2.py takes its place. Cold.
 """
 
 from __future__ import annotations

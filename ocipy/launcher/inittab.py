@@ -5,8 +5,8 @@
 One module of Debian's libpython3.13.a (_sha2), and five of its libpython3.14.a, refer to functions of the HACL* library
 that no package ships. The linker takes from an archive only what something refers to, and only the table
 (`_PyImport_Inittab`, CPython's Modules/config.c) refers to modules. This table leaves those modules out, so importing
-one raises ImportError, as in a Python built without it. hashlib then uses OpenSSL's functions, and for BLAKE2
-blake2.py.
+one raises ImportError, as in a Python built without it. hashlib then uses OpenSSL's functions, or blake2.py's for
+BLAKE2.
 """
 
 from __future__ import annotations

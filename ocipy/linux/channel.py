@@ -1,8 +1,8 @@
 """The few small messages between the process on the host and the one that becomes the container.
 
-A channel is a SOCK_SEQPACKET socketpair: a message is a datagram, so the kernel keeps its length. A process in the same
-pid namespace may have taken over init, so messages from init are limited in size, parsed as JSON, and not trusted: the
-reader checks each member. A message may carry one descriptor where one is expected.
+A channel is a SOCK_SEQPACKET socketpair, on which the kernel keeps messages apart. A process in the same pid namespace
+may have taken over init, so messages from init are limited in size, parsed as JSON, and not trusted: the reader checks
+each member. A message may carry one descriptor where one is expected.
 """
 
 from __future__ import annotations
