@@ -88,7 +88,7 @@ def test_ids_that_are_not_assigned(
     result = runtime.create(bundle.args("true"), new_id()).fails()
     if runtime.is_ocipy:
         helper = "newuidmap" if kind == "uidMappings" else "newgidmap"
-        result.fails(f"/linux/{kind}", helper, "not allowed", "allotted")
+        result.fails(f"/linux/{kind}", helper, "not allowed", "assigned")
         # There is one error, without the helper's message before it: an engine shows the first line as the cause.
         assert result.stderr.startswith("ocipy: create ")
     assert runtime.ids() == []
