@@ -129,7 +129,7 @@ def _open(kind: str, pid: int) -> int:
 
 
 def _fork(init: Init, container: int) -> None:
-    """Go on in a child, which enters the pid namespace. Raises Error."""
+    """Continue in a child, which enters the pid namespace. Raises Error."""
     try:
         continue_in_child(init, enters_time=False)
     except OSError as error:

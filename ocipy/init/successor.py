@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 
 def continue_in_child(init: Init, *, enters_time: bool) -> None:
-    """Fork a child of the runtime, which waits for it and reaps it, and tell the runtime its pid.
+    """Fork a child of the runtime, which waits for it and reaps it, and send the runtime its pid.
 
-    enters_time: the child enters a new time namespace. A child that shares our memory would enter it only at its exec
-    (since Linux 6.2), or is refused. Until then, what joins the container would join the runtime's time namespace.
+    enters_time: the child enters a new time namespace. If it shares our memory, the kernel lets it enter only at its
+    exec (since Linux 6.2), or refuses the clone. A process that joined the container before the exec would then be in
+    the runtime's time namespace.
 
     Returns only in the child. Raises OSError.
     """
