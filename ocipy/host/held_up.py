@@ -10,7 +10,7 @@ import posix
 
 from ocipy.errors import Error
 from ocipy.linux import _kernel
-from ocipy.linux.constants import SIGCONT, WNOHANG
+from ocipy.linux.constants import SIGCONT, SIGKILL, WNOHANG
 from ocipy.linux.files import read_file
 from ocipy.linux.text import words_of
 
@@ -27,23 +27,39 @@ def glance(name: str, pid: int, pidfd: int, stopped: int, *, is_stage: bool = Fa
     """
     if pid <= 0:
         return 0
-    if is_stage:
-        successor = next((child for child in _children() if child != pid and _is_stopped(child)), 0)
-        if successor:
-            pidfd = _kernel.pidfd_open(successor, 0)
-            try:
-                return _continue(name, pidfd, stopped)
-            finally:
-                posix.close(pidfd)
+    successor = _stopped_successor(pid) if is_stage else 0
+    if successor:
+        pidfd = _kernel.pidfd_open(successor, 0)
+        try:
+            return _continue(name, pidfd, stopped)
+        finally:
+            posix.close(pidfd)
     return _continue(name, pidfd, stopped) if _is_stopped(pid) else 0
 
 
+def end_successor(stage: int) -> None:
+    """Kill the child that a stage has forked, if it is stopped. Any other ends when it finds the channel closed."""
+    successor = _stopped_successor(stage)
+    if successor:
+        posix.kill(successor, SIGKILL)  # we have not reaped it, so the pid is still its own
+
+
+def _stopped_successor(stage: int) -> int:
+    """Return the pid of our child, other than the stage, that is stopped; 0 if there is none."""
+    return next((child for child in _children() if child != stage and _is_stopped(child)), 0)
+
+
 def _children() -> list[int]:
-    """Return our own children (proc_pid_task(5)); none if the kernel does not list them, or procfs is not ours."""
+    """Return our own children (proc_pid_task(5)); only one that is stopped if the kernel does not list them."""
     try:
         return [int(word) for word in words_of(read_file("/proc/thread-self/children"))]
     except (OSError, ValueError):
-        return []
+        pass
+    try:
+        event = posix.waitid(posix.P_ALL, 0, posix.WSTOPPED | WNOHANG | posix.WNOWAIT)
+    except ChildProcessError:
+        event = None
+    return [event.si_pid] if event is not None else []
 
 
 def _continue(name: str, pidfd: int, stopped: int) -> int:

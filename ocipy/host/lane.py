@@ -233,6 +233,9 @@ def _end_of_init(run: HostRun, step: Step | None) -> Error:
     status = posix.waitid(posix.P_PID, run.pid, posix.WEXITED | posix.WNOWAIT)
     assert status is not None
     if status.si_code == posix.CLD_EXITED:
+        if run.stage > 0 and status.si_status == 0:
+            # It was suspended until the end of its child, which has not reported an error (init/successor.py).
+            return Error(f"{run.name} was killed")
         return Error(f"{run.name} exited with status {status.si_status}")
     if status.si_status == SIGKILL and run.cgroup is not None and run.cgroup.oom_kills() > 0:
         if run.status == "running":

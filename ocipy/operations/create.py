@@ -199,6 +199,10 @@ def _end_init(run: HostRun) -> None:
             pass
     # Undoing needs descriptors, and a lack of them may be what has failed.
     run.let_go()
+    if run.stage > 0:
+        from ocipy.host.held_up import end_successor
+
+        end_successor(run.stage)
     run.hang_up()
     if run.interrupts >= 0:
         posix.close(run.interrupts)

@@ -200,6 +200,10 @@ def undo(run: HostRun) -> None:
             _kernel.pidfd_send_signal(run.pidfd, SIGKILL)
         except ProcessLookupError:
             pass
+    if run.stage > 0:
+        from ocipy.host.held_up import end_successor
+
+        end_successor(run.stage)
     _reap()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Container, Result, Runtime, descendants, process_state, wait_until
+from tests.harness import Container, Result, Runtime, descendants, namespace, process_state, wait_until
 from tests.integration.test_faults import BEGIN, NAMED, SAMPLES
 
 pytestmark = [pytest.mark.ocipy_only("its own calls, one by one"), pytest.mark.needs_program("strace")]
@@ -144,6 +144,24 @@ def test_a_signal_comes(injector: Injector, call: str, number: signal.Signals) -
     injector.interrupt(call, number)
 
 
+@pytest.mark.parametrize("victim", ["process", "container"])
+def test_the_process_is_killed_before_it_has_told_its_pid(
+    runtime: Runtime, container: MakeContainer, work: Path, victim: str
+) -> None:
+    one = container().start()
+    before = descendants()
+    delayed = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=sendmsg:delay_enter=1000000"]
+    call = runtime.begin("exec", one.id, "true", prefix=[*delayed, "-e", "trace=sendmsg"])
+
+    def entered() -> list[int]:
+        return [pid for pid in descendants() - before if has_entered(pid, one)]
+
+    wait_until(lambda: bool(entered()), "the process in the container")
+    os.kill(entered()[0] if victim == "process" else one.pid, signal.SIGKILL)
+    call.wait(30).fails("the process was killed", status=FAILED)
+    assert not descendants() - before
+
+
 def test_a_pid_that_now_belongs_to_another_process(runtime: Runtime, container: MakeContainer, work: Path) -> None:
     """The container's process dies after the liveness check, and its pid goes to a host process with the runtime's
     namespaces and root. The command must not be executed there."""
@@ -161,6 +179,13 @@ def test_a_pid_that_now_belongs_to_another_process(runtime: Runtime, container: 
         taken.kill()
         taken.wait()
     assert not (work / "escaped").exists()
+
+
+def has_entered(pid: int, one: Container) -> bool:
+    try:
+        return namespace(pid, "pid") == one.namespace("pid")
+    except FileNotFoundError:  # it has ended in the meantime
+        return False
 
 
 def runtime_child(pid: int) -> bool:

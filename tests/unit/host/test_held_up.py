@@ -96,3 +96,19 @@ def test_a_child_that_a_stage_has_forked_is_continued_although_its_pid_is_not_kn
     assert held_up.glance("it", stage, pidfd, 3, is_stage=True) == 4
     _wait_for(successor, "S")
     assert held_up.glance("it", stage, pidfd, 4, is_stage=True) == 0
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_stopped_child_that_a_stage_has_forked_is_killed_with_it(
+    child: Callable[..., tuple[int, int]], monkeypatch: pytest.MonkeyPatch, listed: bool
+) -> None:
+    """Even if the kernel lists no children (CONFIG_PROC_CHILDREN)."""
+    stage, _ = child(signal.pause)
+    if not listed:
+        monkeypatch.setattr(held_up, "read_file", _no_procfs)
+    held_up.end_successor(stage)
+    successor, _ = child(_stop_once)
+    _wait_for(successor, "T")
+    held_up.end_successor(stage)
+    _wait_for(successor, "Z")
+    _wait_for(stage, "S")
