@@ -13,6 +13,7 @@ from ocipy.linux import _kernel
 from ocipy.linux.constants import SIGCONT, SIGKILL, WNOHANG
 from ocipy.linux.files import read_file
 from ocipy.linux.text import words_of
+from ocipy.state.state import is_our_child
 
 # How many glances in a row may find it stopped: 5 s in all (report.GLANCE_MS). A debugger stops it only briefly.
 MAX_STOPPED = 50
@@ -50,11 +51,15 @@ def _stopped_successor(stage: int) -> int:
 
 
 def _children() -> list[int]:
-    """Return our own children (proc_pid_task(5)); only one that is stopped if the kernel does not list them."""
+    """Return our own children (proc_pid_task(5)); only one that is stopped if the kernel does not list them, or if
+    procfs shows another pid namespace, and so other pids."""
     try:
-        return [int(word) for word in words_of(read_file("/proc/thread-self/children"))]
+        listed = [int(word) for word in words_of(read_file("/proc/thread-self/children"))]
     except (OSError, ValueError):
-        pass
+        listed = []
+    children = [pid for pid in listed if is_our_child(pid)]
+    if children:
+        return children
     try:
         event = posix.waitid(posix.P_ALL, 0, posix.WSTOPPED | WNOHANG | posix.WNOWAIT)
     except ChildProcessError:

@@ -25,7 +25,7 @@ from ocipy.linux.constants import (
 )
 from ocipy.phases import is_timed, phase
 from ocipy.plan.lane import Adopt, GiveProcfs, PrivateProcfs, SaveState, TellInit, WaitForInit
-from ocipy.state.state import pidfd_inode_of, process_start
+from ocipy.state.state import is_our_child, pidfd_inode_of, process_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,9 +74,8 @@ def adopt(run: HostRun, step: Adopt) -> None:
     kill it if something fails.
     """
     pid = wait_for(run, "pid").get("pid")
-    stage, run.stage = run.stage, 0
-    if stage:
-        if not isinstance(pid, int) or not 0 < pid < 1 << 31 or pid == stage or not _is_our_child(pid):
+    if run.stage:
+        if not isinstance(pid, int) or not 0 < pid < 1 << 31 or pid == run.stage or not is_our_child(pid):
             raise Error("the init process sent a malformed message")
         pidfd = _kernel.pidfd_open(pid, 0)
         # The stage has nothing left to do. Kill it: a process that has stopped it must not hold us up.
@@ -84,17 +83,9 @@ def adopt(run: HostRun, step: Adopt) -> None:
             _kernel.pidfd_send_signal(run.pidfd, SIGKILL)
         except ProcessLookupError:
             pass
-        posix.waitpid(stage, 0)
+        posix.waitpid(run.stage, 0)
         posix.close(run.pidfd)
-        run.pid, run.pidfd = pid, pidfd
-
-
-def _is_our_child(pid: int) -> bool:
-    try:
-        posix.waitid(posix.P_PID, pid, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True
+        run.pid, run.pidfd, run.stage = pid, pidfd, 0
 
 
 @carries_out(SaveState)

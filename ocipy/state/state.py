@@ -307,6 +307,15 @@ def is_same_process(pidfd: int, inode: int) -> bool:
     return True
 
 
+def is_our_child(pid: int) -> bool:
+    """Whether it is a child that we have not reaped yet."""
+    try:
+        posix.waitid(posix.P_PID, pid, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
 def process_start(pid: int) -> int:
     """The start time of a process in clock ticks since boot; ENDED for a zombie, UNSEEN if /proc does not show it.
 

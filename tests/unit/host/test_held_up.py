@@ -11,6 +11,7 @@ import pytest
 
 from ocipy.errors import Error
 from ocipy.host import held_up
+from ocipy.linux.files import read_file
 
 
 @pytest.fixture
@@ -98,14 +99,17 @@ def test_a_child_that_a_stage_has_forked_is_continued_although_its_pid_is_not_kn
     assert held_up.glance("it", stage, pidfd, 4, is_stage=True) == 0
 
 
-@pytest.mark.parametrize("listed", [True, False])
+def _foreign_procfs(path: str) -> bytes:
+    return b"1 " if path.endswith("/children") else _no_procfs(path)
+
+
+@pytest.mark.parametrize("reading", [read_file, _no_procfs, _foreign_procfs])
 def test_a_stopped_child_that_a_stage_has_forked_is_killed_with_it(
-    child: Callable[..., tuple[int, int]], monkeypatch: pytest.MonkeyPatch, listed: bool
+    child: Callable[..., tuple[int, int]], monkeypatch: pytest.MonkeyPatch, reading: Callable[[str], bytes]
 ) -> None:
-    """Even if the kernel lists no children (CONFIG_PROC_CHILDREN)."""
+    """Even if the kernel lists no children (CONFIG_PROC_CHILDREN), or procfs shows another pid namespace."""
     stage, _ = child(signal.pause)
-    if not listed:
-        monkeypatch.setattr(held_up, "read_file", _no_procfs)
+    monkeypatch.setattr(held_up, "read_file", reading)
     held_up.end_successor(stage)
     successor, _ = child(_stop_once)
     _wait_for(successor, "T")
