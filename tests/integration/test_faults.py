@@ -115,8 +115,9 @@ class Injector:
         runtime.run(bundle, new_id(), prefix=["strace", "-ff", "-o", str(trace)]).ok()
         self.first: Counter[str] = Counter()
         self.last: Counter[str] = Counter()
-        # Of the process that clones, up to the clone.
+        # Of the process that clones, up to the clone, and up to /proc/PID/stat, which it reads for the state.
         self.cloned: Counter[str] = Counter()
+        self.saving: Counter[str] = Counter()
         for path in work.glob("trace.*"):
             text = path.read_text(errors="replace")
             calls = Counter(re.findall(r"^(\w+)\(", text, re.MULTILINE))
@@ -124,7 +125,10 @@ class Injector:
             if BEGIN in text:
                 self.first = Counter(re.findall(r"^(\w+)\(", text.partition(BEGIN)[0], re.MULTILINE))
             if BEGIN in text and "clone3(" in text:
-                self.cloned = Counter(re.findall(r"^(\w+)\(", text.partition("clone3(")[0], re.MULTILINE))
+                before, _, after = text.partition("clone3(")
+                self.cloned = Counter(re.findall(r"^(\w+)\(", before, re.MULTILINE))
+                head = re.split(r'^openat\(.*/proc/\d+/stat"', after, maxsplit=1, flags=re.MULTILINE)[0]
+                self.saving = self.cloned + Counter(re.findall(r"^(\w+)\(", head, re.MULTILINE))
 
     def places(self, call: str, samples: int = SAMPLES) -> list[int]:
         """Choose the calls to try."""
@@ -224,12 +228,17 @@ def test_a_signal_comes_on_the_way_through_a_stage(staged: Injector, call: str, 
     staged.interrupt(call, number)
 
 
+@pytest.mark.parametrize("moment", ["cloned", "saving"])
 @pytest.mark.parametrize("through", ["ordinary", "staged"])
-def test_a_kill_between_the_clone_and_the_state(request: pytest.FixtureRequest, through: str) -> None:
-    """The state has no pid yet, so init must exit by itself, and delete must find the rest."""
+def test_a_kill_between_the_clone_and_the_state(request: pytest.FixtureRequest, through: str, moment: str) -> None:
+    """The state has no pid yet, so init must exit by itself, and delete must find the rest.
+
+    The runtime is killed as it opens its first file after the clone, or the last one before it writes the state: by
+    then init may already be mounting what is the host's.
+    """
     injector: Injector = request.getfixturevalue(through)
-    # The first file that the host opens after the clone: /proc/PID/stat, for the state.
-    id, result = injector.inject("openat", injector.cloned["openat"] + 1, "signal=SIGKILL")
+    calls: Counter[str] = getattr(injector, moment)
+    id, result = injector.inject("openat", calls["openat"] + 1, "signal=SIGKILL")
     assert result.status == -signal.SIGKILL, result  # strace ends only after init
     saved = json.loads((injector.runtime.root / id / "state.json").read_text())
     assert (saved["pid"], saved["cgroup"] is None) == (0, False)
