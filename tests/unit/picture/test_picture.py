@@ -29,7 +29,7 @@ def test_a_waiting_step_is_drawn_below_the_telling_one(picture: Picture) -> None
     told = {(box.lane, box.tells) for box in picture.boxes if box.tells}
     waits = [box for box in picture.boxes if (other_lane(box.lane), box.awaits) in told]
     assert [box.action for box in waits if box.action != "wait"] == ["enter_network"]
-    assert len(picture.arrows) == len(waits) == len(told) == 5
+    assert len(picture.arrows) == len(waits) == len(told) == 4
     assert all(rows[one] < rows[other] for one, other, _ in picture.arrows)
 
 
