@@ -23,6 +23,7 @@ from ocipy.launcher import freeze
 from ocipy.linux import constants as c
 from tests.harness import Bundle, Container, Runtime, proc_mounts
 from tests.harness.host import Host, umount, wait_until
+from tests.harness.leaks import reap
 from tests.harness.runtime import Running
 from tests.unit.launcher.test_hot_modules import BUILD
 
@@ -189,6 +190,9 @@ def created_trial(directory: Path) -> int:
 
 
 def has_ended(pid: int) -> bool:
+    """If the maker was killed during the rehearsal of exec, we inherit the process in the container. The init ends only
+    after we have reaped that one (pid_namespaces(7))."""
+    reap()
     return read(Path(f"/proc/{pid}/stat")).rpartition(") ")[2][:1] in ("", "X", "Z")
 
 
