@@ -3,7 +3,6 @@
 
 #include <link.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { PAGE = SNAPSHOT_PAGE };
 
@@ -48,8 +47,6 @@ uint64_t build_id_offset(void) {
 }
 
 int is_this_build(int file) {
-    unsigned char there[BUILD_ID_SIZE];
     const unsigned char *id = build_id();
-    return id && pread(file, there, sizeof(there), (off_t)build_id_offset()) == sizeof(there) &&
-           !memcmp(there, id, sizeof(there));
+    return id && has_build_id(file, build_id_offset(), id);
 }

@@ -33,14 +33,14 @@ struct cpu this_cpu(void) {
 }
 #endif
 
-int is_same_library(const struct library *library) {
-    unsigned char id[BUILD_ID_SIZE];
+/* Whether a library's file is unchanged since the snapshot was made. */
+static int is_same_library(const struct library *library) {
     int file = open(library->path, O_RDONLY | O_CLOEXEC);
     if (file < 0)
         return 0;
-    ssize_t size = pread(file, id, sizeof(id), (off_t)library->build_id_at);
+    int is_same = has_build_id(file, library->build_id_at, library->build_id);
     close(file);
-    return size == sizeof(id) && !memcmp(id, library->build_id, sizeof(id));
+    return is_same;
 }
 
 static int are_in_file(const struct segment *segments, uint32_t count, uint64_t file_size) {

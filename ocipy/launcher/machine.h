@@ -7,9 +7,6 @@
 /* This processor's features, by which glibc chooses its functions. */
 struct cpu this_cpu(void);
 
-/* Whether a library's file is unchanged since the snapshot was made. */
-int is_same_library(const struct library *library);
-
 /* Whether a snapshot of this size contains the libraries. */
 int has_libraries(const struct libraries *libraries, uint64_t file_size);
 

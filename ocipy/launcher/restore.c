@@ -38,12 +38,6 @@ int environment_matters(char **envp) {
     return getauxval(AT_SECURE) != 0;
 }
 
-static int is_of_build(int executable, const struct header *header, const struct libraries *libraries) {
-    unsigned char id[BUILD_ID_SIZE];
-    return pread(executable, id, sizeof(id), (off_t)libraries->build_id_at) == sizeof(id) &&
-           !memcmp(id, header->build_id, sizeof(id));
-}
-
 /* The size of a file that can be trusted; otherwise 0. */
 static uint64_t trusted_size(int file, const char *path) {
     struct stat about;
@@ -59,7 +53,7 @@ static int is_valid(const struct snapshot_files *files, const char *packages, un
            !join(frozen, files->directory, "_frozen.bin") &&
            pread(files->snapshot, headers, SNAPSHOT_HEADERS, 0) == SNAPSHOT_HEADERS &&
            !fault_of_header(header, size, packages, frozen) && has_libraries(libraries, size) &&
-           !fault_of_libraries(libraries) && is_of_build(files->executable, header, libraries);
+           !fault_of_libraries(libraries) && has_build_id(files->executable, libraries->build_id_at, header->build_id);
 }
 
 static int map(int file, uint64_t start, uint64_t size, uint64_t offset, int protection) {

@@ -18,6 +18,11 @@ int read_digest(const char *frozen, unsigned char digest[32]) {
     return size == sizeof(header) ? 0 : -1;
 }
 
+int has_build_id(int file, uint64_t at, const unsigned char id[BUILD_ID_SIZE]) {
+    unsigned char there[BUILD_ID_SIZE];
+    return pread(file, there, sizeof(there), (off_t)at) == sizeof(there) && !memcmp(there, id, sizeof(there));
+}
+
 const char *fault_of_header(const struct header *header, uint64_t file_size, const char *packages, const char *frozen) {
     unsigned char modules[sizeof(header->modules)];
     if (memcmp(header->magic, SNAPSHOT_MAGIC, sizeof(SNAPSHOT_MAGIC)) || file_size != header->file_size ||

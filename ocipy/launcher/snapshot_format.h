@@ -84,6 +84,9 @@ int read_digest(const char *frozen, unsigned char digest[32]);
  * frozen: the path of the frozen file. */
 const char *fault_of_header(const struct header *header, uint64_t file_size, const char *packages, const char *frozen);
 
+/* Whether a program or library has this build id at an offset in its file. */
+int has_build_id(int file, uint64_t at, const unsigned char id[BUILD_ID_SIZE]);
+
 /* What the launcher passes to resume. If this changes, the magic must change too. It is on the stack that the kernel
  * made, which the process keeps. */
 struct resumption {
