@@ -109,20 +109,13 @@ def test_without_the_libraries_the_executable_starts_from_the_rest(
     assert runtime.call("features").ok().json["ociVersionMax"]
 
 
-def test_a_mapping_that_fails_half_way_is_undone_by_an_execution(runtime: Runtime, work: Path) -> None:
-    trace = ["strace", "-qq", "-o", str(work / "calls"), "-e", "trace=execve,mmap"]
-    fail = ["-e", "inject=mmap:error=ENOMEM:when=9"]
-    runtime.spawn([*trace, *fail, runtime.path, "state", "nobody"]).wait().fails("container does not exist")
-    calls = (work / "calls").read_text()
-    assert calls.count("execve") == 2
-    assert "(INJECTED)" in calls
-
-
-def test_a_thread_register_that_is_refused_leads_to_an_execution(runtime: Runtime, work: Path) -> None:
-    """A seccomp filter around us may forbid arch_prctl(2). The first call comes from musl itself."""
-    trace = ["strace", "-qq", "-o", str(work / "calls"), "-e", "trace=execve,arch_prctl"]
-    refused = ["-e", "inject=arch_prctl:error=EPERM:when=2"]
-    runtime.spawn([*trace, *refused, runtime.path, "state", "nobody"]).wait().fails("container does not exist")
+@pytest.mark.parametrize(("call", "fault"), [("mmap", "error=ENOMEM:when=9"), ("arch_prctl", "error=EPERM:when=2")])
+def test_a_start_that_fails_half_way_is_undone_by_an_execution(
+    runtime: Runtime, work: Path, call: str, fault: str
+) -> None:
+    """A seccomp filter around us may forbid arch_prctl(2), whose first call comes from musl itself."""
+    trace = ["strace", "-qq", "-o", str(work / "calls"), "-e", f"trace=execve,{call}", "-e", f"inject={call}:{fault}"]
+    runtime.spawn([*trace, runtime.path, "state", "nobody"]).wait().fails("container does not exist")
     calls = (work / "calls").read_text()
     assert calls.count("execve") == 2
     assert "(INJECTED)" in calls
