@@ -90,7 +90,7 @@ def adopt(run: HostRun, step: Adopt) -> None:
 
 @carries_out(SaveState)
 def save_state(run: HostRun, step: SaveState) -> None:
-    """Write the state before init may continue, so that a killed create leaves nothing that delete cannot find."""
+    """Write the pid of init to the state, so that delete finds init if create is killed afterwards."""
     run.state.pid = run.pid
     run.state.start_time = process_start(run.pid)
     run.state.pidfd_inode = pidfd_inode_of(run.pidfd)

@@ -96,7 +96,7 @@ class Adopt(HostStep):
 
 
 class SaveState(HostStep):
-    """Write the state before init may continue."""
+    """Write the pid of init to the state. Init waits for that, unless it begins to mount at once."""
 
     words = "from here on delete can find the container"
 
