@@ -67,12 +67,8 @@ static int is_recorded(const void *block) {
     return (const char *)block >= REGION && (const char *)block < REGION + REGION_SIZE;
 }
 
-static size_t rounded(size_t size, size_t alignment) {
-    return (size + alignment - 1) & -alignment;
-}
-
 static void *take(int zone, size_t size, size_t alignment) {
-    size_t at = rounded(zones[zone].used, alignment);
+    size_t at = round_up(zones[zone].used, alignment);
     if (at > zones[zone].end || size > zones[zone].end - at)
         return NULL;
     zones[zone].used = at + size;
@@ -241,12 +237,13 @@ static void divide(enum layout layout, size_t size) {
         sizes[APART_ZONE] = REGION_SIZE / 2;
     for (uint32_t class = 0; known && !apart && class < CLASSES; class ++)
         for (uint32_t number = 0; number < known->end[class]; number++)
-            sizes[known->writers[class][number]] += rounded(sizeof(struct block) + room_of(class), ALIGNMENT);
+            sizes[known->writers[class][number]] += round_up(sizeof(struct block) + room_of(class), ALIGNMENT);
     for (int zone = ZONES - 1; zone > COLD; zone--) {
         zones[zone].start = zones[zone].used = at;
         at = zones[zone].end = at + sizes[zone];
     }
-    zones[COLD].start = zones[COLD].used = rounded(at, PAGE);
+    /* Of a huge page that is written to, the kernel maps each page separately. */
+    zones[COLD].start = zones[COLD].used = round_up(at, HUGE_PAGE);
     zones[COLD].end = size;
 }
 
@@ -278,7 +275,7 @@ void return_allocators(void) {
 void end_recording(struct extent *heap) {
     recording = 0;
     heap->start = (uintptr_t)REGION;
-    heap->size = rounded(zones[COLD].used, PAGE);
+    heap->size = round_up(zones[COLD].used, HUGE_PAGE);
 }
 
 struct marks *new_marks(void) {
@@ -297,7 +294,7 @@ static int is_own(int pagemap, size_t page) {
 static void mark_zone(struct marks *marks, int writer, int pagemap, size_t start, size_t end, size_t step) {
     size_t last = SIZE_MAX, next;
     int own = 0;
-    for (size_t at = start; at + sizeof(struct block) <= end; at = rounded(next, step)) {
+    for (size_t at = start; at + sizeof(struct block) <= end; at = round_up(next, step)) {
         const struct block *block = (const struct block *)(REGION + at);
         next = at + sizeof(*block) + block->size;
         int written = own && at / PAGE == last;

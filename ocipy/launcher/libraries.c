@@ -42,18 +42,28 @@ static int protection_of(int flags) {
     return (flags & PF_R ? PROT_READ : 0) | (flags & PF_W ? PROT_WRITE : 0) | (flags & PF_X ? PROT_EXEC : 0);
 }
 
-/* Records the executable's read-only segments. */
+static int add_segment(struct libraries *libraries, struct extent part, int protection) {
+    if (libraries->memory_count == MAX_MEMORY)
+        return -1;
+    libraries->memory[libraries->memory_count++] = (struct segment){part.start, part.size, 0, protection, 0};
+    return 0;
+}
+
+/* Records the executable's read-only segments. Fills up the last huge page of each one that has more than one, so that
+ * the kernel can map it as a whole. The linker has put the next segment on another one (meson.build). */
 static int record_code(struct libraries *libraries) {
     const ElfW(Phdr) *segments = (const void *)((const char *)&__ehdr_start + __ehdr_start.e_phoff);
     for (int i = 0; i < __ehdr_start.e_phnum; i++) {
         if (segments[i].p_type != PT_LOAD || segments[i].p_flags & PF_W)
             continue;
-        if (libraries->code_count == MAX_CODE)
+        uint64_t start = segments[i].p_vaddr & -PAGE, end = round_up(segments[i].p_vaddr + segments[i].p_memsz, PAGE),
+                 filled = round_up(end, HUGE_PAGE);
+        if (end - start > HUGE_PAGE && start % HUGE_PAGE == 0 && filled > end &&
+            mmap((void *)end, filled - end, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) ==
+                (void *)end)
+            end = filled;
+        if (add_segment(libraries, (struct extent){start, end - start}, protection_of(segments[i].p_flags)))
             return -1;
-        uint64_t start = segments[i].p_vaddr & -PAGE, end = segments[i].p_vaddr + segments[i].p_memsz;
-        libraries->code[libraries->code_count++] =
-            (struct segment){start, (end - start + PAGE - 1) & -PAGE, segments[i].p_offset & -PAGE,
-                             protection_of(segments[i].p_flags), 0};
     }
     return 0;
 }
@@ -110,21 +120,16 @@ static struct extent part_to_record(const struct mapping *mapping, const struct 
     return common(mapping->start, mapping->end, window->start, window->end);
 }
 
-static int record_part(struct libraries *libraries, const struct mapping *mapping, struct extent part,
-                       uint64_t *offset) {
+static int record_part(struct libraries *libraries, const struct mapping *mapping, struct extent part) {
     if (mapping->path[0] == '/' && part.start > data_extent().start &&
         record_file(libraries, mapping->path, mapping->start))
         return -1;
     uint32_t protection =
         PROT_READ | (mapping->access[1] == 'w' ? PROT_WRITE : 0) | (mapping->access[2] == 'x' ? PROT_EXEC : 0);
     struct segment *last = libraries->memory + libraries->memory_count - 1;
-    if (libraries->memory_count && last->start + last->size == part.start && last->protection == protection)
-        last->size += part.size; /* one call of mmap(2) fewer */
-    else if (libraries->memory_count == MAX_MEMORY)
-        return -1;
-    else
-        libraries->memory[libraries->memory_count++] = (struct segment){part.start, part.size, *offset, protection, 0};
-    *offset += part.size;
+    if (!libraries->memory_count || last->start + last->size != part.start || last->protection != protection)
+        return add_segment(libraries, part, (int)protection);
+    last->size += part.size; /* one call of mmap(2) fewer */
     return 0;
 }
 
@@ -146,7 +151,7 @@ static int find_window(char *maps, struct window *window) {
     return -1;
 }
 
-static int record_memory(struct libraries *libraries, const struct places *places, uint64_t offset) {
+static int record_memory(struct libraries *libraries, const struct places *places) {
     char text[65536], searched[sizeof(text)], *rest = text;
     struct mapping mapping;
     struct window window;
@@ -157,16 +162,16 @@ static int record_memory(struct libraries *libraries, const struct places *place
         return -1;
     while (!next_mapping(&rest, &mapping)) {
         struct extent part = part_to_record(&mapping, &window, places);
-        if (part.size && record_part(libraries, &mapping, part, &offset))
+        if (part.size && record_part(libraries, &mapping, part))
             return -1;
     }
     return 0;
 }
 
-void record_libraries(struct libraries *libraries, const struct places *places, uint64_t offset, uint64_t build_id_at,
+void record_libraries(struct libraries *libraries, const struct places *places, uint64_t build_id_at,
                       resume_function *resume) {
     memset(libraries, 0, sizeof(*libraries));
-    if (record_code(libraries) || record_memory(libraries, places, offset)) {
+    if (record_code(libraries) || record_memory(libraries, places)) {
         memset(libraries, 0, sizeof(*libraries));
         return;
     }

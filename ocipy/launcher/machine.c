@@ -51,8 +51,8 @@ static int are_in_file(const struct segment *segments, uint32_t count, uint64_t 
 }
 
 int has_libraries(const struct libraries *libraries, uint64_t file_size) {
-    return libraries->resume && libraries->code_count <= MAX_CODE && libraries->memory_count <= MAX_MEMORY &&
-           libraries->file_count <= MAX_FILES && are_in_file(libraries->memory, libraries->memory_count, file_size);
+    return libraries->resume && libraries->memory_count <= MAX_MEMORY && libraries->file_count <= MAX_FILES &&
+           are_in_file(libraries->memory, libraries->memory_count, file_size);
 }
 
 const char *fault_of_libraries(const struct libraries *libraries) {

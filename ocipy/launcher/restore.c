@@ -1,5 +1,5 @@
 /* Starts a process from a snapshot without ld.so and glibc's startup code, which together take ten times as long as
- * executing this launcher: maps the executable's code, and the snapshot's copy of its data, the heap and the libraries.
+ * executing this launcher: maps the snapshot's copy of the executable, the heap and the libraries.
  *
  * Nothing that is mapped refers to what only one process has: its vDSO, stack or environment (loader.c). If anything
  * has changed since the snapshot was made, this returns, and the launcher executes `ocipy-python`. */
@@ -56,9 +56,16 @@ static int is_valid(const struct snapshot_files *files, const char *packages, un
            !fault_of_libraries(libraries) && has_build_id(files->executable, libraries->build_id_at, header->build_id);
 }
 
+/* Maps a part of the snapshot. If it begins at a huge page of the file, the kernel reads huge pages when it is not in
+ * the page cache, and not single ones as for other page faults: madvise(2), MADV_HUGEPAGE. This has no effect on a
+ * filesystem without large folios. */
 static int map(int file, uint64_t start, uint64_t size, uint64_t offset, int protection) {
-    return mmap((void *)start, size, protection, MAP_PRIVATE | MAP_FIXED_NOREPLACE, file, (off_t)offset) !=
-           (void *)start;
+    void *place = (void *)start;
+    if (mmap(place, size, protection, MAP_PRIVATE | MAP_FIXED_NOREPLACE, file, (off_t)offset) != place)
+        return -1;
+    if (offset % HUGE_PAGE == 0)
+        (void)madvise(place, size, MADV_HUGEPAGE);
+    return 0;
 }
 
 static int map_segments(int file, const struct segment *segments, uint32_t count) {
@@ -71,12 +78,9 @@ static int map_segments(int file, const struct segment *segments, uint32_t count
 static int map_all(const struct snapshot_files *files, const union header_page headers[2]) {
     const struct header *header = &headers[0].header;
     const struct libraries *libraries = &headers[1].libraries;
-    return map_segments(files->executable, libraries->code, libraries->code_count) ||
-                   map_segments(files->snapshot, libraries->memory, libraries->memory_count) ||
-                   map(files->snapshot, header->data.start, header->data.size, SNAPSHOT_HEADERS,
-                       PROT_READ | PROT_WRITE) ||
-                   map(files->snapshot, header->heap.start, header->heap.size, SNAPSHOT_HEADERS + header->data.size,
-                       PROT_READ | PROT_WRITE)
+    return map_segments(files->snapshot, libraries->memory, libraries->memory_count) ||
+                   map(files->snapshot, header->data.start, header->data.size, DATA_AT, PROT_READ | PROT_WRITE) ||
+                   map(files->snapshot, header->heap.start, header->heap.size, header->heap_at, PROT_READ | PROT_WRITE)
                ? -1
                : 0;
 }
@@ -106,6 +110,7 @@ int restore(const struct snapshot_files *files, const char *packages, struct res
     extern const char __ehdr_start[], _end[];
     if (environment_matters(from->envp) || !is_valid(files, packages, headers) || map_all(files, headers))
         return -1;
+    (void)*(volatile char *)headers[0].header.data.start; /* first: the same huge page has parts that are not advised */
     from->header = &headers[0].header;
     from->libraries = &headers[1].libraries;
     from->stack_top = (getauxval(AT_EXECFN) + PAGE) & -(uint64_t)PAGE;

@@ -100,23 +100,39 @@ static int write_all(int file, const void *from, size_t size) {
     return 0;
 }
 
-static uint64_t size_of_parts(const union header_page headers[2]) {
-    uint64_t size = SNAPSHOT_HEADERS + headers[0].header.data.size + headers[0].header.heap.size;
-    for (uint32_t i = 0; i < headers[1].libraries.memory_count; i++)
-        size += headers[1].libraries.memory[i].size;
-    return size;
+/* Chooses the offsets of all parts, first of those that do not begin at a huge page. Returns the size of the file. */
+static uint64_t place_parts(union header_page headers[2]) {
+    struct header *header = &headers[0].header;
+    struct libraries *libraries = &headers[1].libraries;
+    uint64_t at = DATA_AT + header->data.size;
+    for (int huge = 0; huge <= 1; huge++)
+        for (uint32_t i = 0; i < libraries->memory_count; i++) {
+            struct segment *part = &libraries->memory[i];
+            if (is_huge(part->start, part->size) != huge)
+                continue;
+            part->offset = huge ? round_up(at, HUGE_PAGE) : at;
+            at = part->offset + part->size;
+        }
+    header->heap_at = round_up(at, HUGE_PAGE);
+    return header->heap_at + header->heap.size;
 }
 
+/* Writes everything at once, so that the kernel caches it in folios as large as possible. */
 static int write_parts(int file, const union header_page headers[2]) {
     const struct header *header = &headers[0].header;
     const struct libraries *libraries = &headers[1].libraries;
-    if (write_all(file, headers, SNAPSHOT_HEADERS) || write_all(file, (void *)header->data.start, header->data.size) ||
-        write_all(file, (void *)header->heap.start, header->heap.size))
+    char *image =
+        mmap(NULL, header->file_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    if (image == MAP_FAILED)
         return -1;
+    memcpy(image, headers, SNAPSHOT_HEADERS);
+    memcpy(image + DATA_AT, (void *)header->data.start, header->data.size);
     for (uint32_t i = 0; i < libraries->memory_count; i++)
-        if (write_all(file, (void *)libraries->memory[i].start, libraries->memory[i].size))
-            return -1;
-    return 0;
+        memcpy(image + libraries->memory[i].offset, (void *)libraries->memory[i].start, libraries->memory[i].size);
+    memcpy(image + header->heap_at, (void *)header->heap.start, header->heap.size);
+    int failed = write_all(file, image, header->file_size);
+    munmap(image, header->file_size);
+    return failed;
 }
 
 int write_snapshot(int file, const char *path, PyThreadState *thread, const struct places *places,
@@ -136,10 +152,9 @@ int write_snapshot(int file, const char *path, PyThreadState *thread, const stru
     strcpy(header->packages, places->packages);
     end_recording(&header->heap);
 #ifdef OCIPY_RESTORES
-    record_libraries(&headers[1].libraries, places, SNAPSHOT_HEADERS + header->data.size + header->heap.size,
-                     build_id_offset(), resume);
+    record_libraries(&headers[1].libraries, places, build_id_offset(), resume);
 #endif
-    header->file_size = size_of_parts(headers);
+    header->file_size = place_parts(headers);
     /* end_snapshot replaces the old file by rename: inits that are waiting now have it mapped. */
     int written = write_parts(file, headers) == 0;
     if (!written)
@@ -216,8 +231,8 @@ PyThreadState *map_snapshot(const struct places *places, const char **reason) {
         close(file);
         return NULL;
     }
-    if (map(file, header.heap, SNAPSHOT_HEADERS + header.data.size, MAP_FIXED_NOREPLACE) ||
-        map(file, header.data, SNAPSHOT_HEADERS, MAP_FIXED)) {
+    if (map(file, header.heap, (off_t)header.heap_at, MAP_FIXED_NOREPLACE) ||
+        map(file, header.data, DATA_AT, MAP_FIXED)) {
         complain("cannot map", places->snapshot); /* out of memory, perhaps with the old data already unmapped */
         _exit(1);
     }

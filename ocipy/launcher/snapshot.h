@@ -74,10 +74,9 @@ int find_touched(struct touched *touched, struct extent data, struct extent heap
 int write_snapshot(int file, const char *path, PyThreadState *thread, const struct places *places,
                    resume_function *resume);
 
-/* libraries.c: fills in the second header page. offset: where the libraries' memory begins in the snapshot.
- * build_id_at: the offset of the build id in the executable. resume: as above; it is recorded as 0 if loader.c did not
- * load this process. */
-void record_libraries(struct libraries *libraries, const struct places *places, uint64_t offset, uint64_t build_id_at,
+/* libraries.c: fills in the second header page, without the offsets in the snapshot. build_id_at: the offset of the
+ * build id in the executable. resume: as above; it is recorded as 0 if loader.c did not load this process. */
+void record_libraries(struct libraries *libraries, const struct places *places, uint64_t build_id_at,
                       resume_function *resume);
 
 /* replace.c: makes the file on an overlay the executable of a process that the launcher has mapped from there, and

@@ -26,7 +26,8 @@ int has_build_id(int file, uint64_t at, const unsigned char id[BUILD_ID_SIZE]) {
 const char *fault_of_header(const struct header *header, uint64_t file_size, const char *packages, const char *frozen) {
     unsigned char modules[sizeof(header->modules)];
     if (memcmp(header->magic, SNAPSHOT_MAGIC, sizeof(SNAPSHOT_MAGIC)) || file_size != header->file_size ||
-        header->heap.size > file_size || SNAPSHOT_HEADERS + header->data.size + header->heap.size > file_size)
+        header->heap.size > file_size || header->heap_at > file_size - header->heap.size ||
+        DATA_AT + header->data.size > header->heap_at)
         return "the snapshot is from another build";
     if (strncmp(header->packages, packages, sizeof(header->packages)))
         return "the snapshot was made in another directory";

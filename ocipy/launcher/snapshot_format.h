@@ -1,12 +1,16 @@
 /* The format of a snapshot, for snapshot.c, libraries.c, and restore.c, which is not linked against glibc: two header
- * pages, the executable's data, the heap, then the memory that libraries.c has recorded. */
+ * pages, the executable's data, the memory that libraries.c has recorded, and the heap.
+ *
+ * The executable's code and constants, and the heap, are at multiples of 2 MiB both in memory and in the file. So the
+ * kernel can map a whole huge page of its page cache with one entry, and one page fault, if the filesystem caches files
+ * in large folios. */
 #ifndef OCIPY_SNAPSHOT_FORMAT_H
 #define OCIPY_SNAPSHOT_FORMAT_H
 
 #include <stdint.h>
 
 enum { SNAPSHOT_PAGE = 4096, SNAPSHOT_HEADERS = 2 * SNAPSHOT_PAGE, BUILD_ID_SIZE = 20, MAX_RUNS = 256 };
-enum { MAX_CODE = 8, MAX_MEMORY = 48, MAX_FILES = 8, MAX_FILE_NAME = 104 };
+enum { HUGE_PAGE = 2 << 20, DATA_AT = HUGE_PAGE, MAX_MEMORY = 48, MAX_FILES = 8, MAX_FILE_NAME = 104 };
 
 /* A range of memory, in whole pages. */
 struct extent {
@@ -26,16 +30,17 @@ struct header {
     unsigned char build_id[BUILD_ID_SIZE]; /* of the executable */
     uint32_t key;                          /* pthread key under which Python keeps its thread state */
     struct extent data, heap;
-    uint64_t thread; /* address of the PyThreadState */
+    uint64_t heap_at; /* offset of the heap in the file; the data are at DATA_AT */
+    uint64_t thread;  /* address of the PyThreadState */
     uint64_t file_size;
     unsigned char modules[32]; /* the frozen file's digest */
     struct touched touched;
     char packages[2048]; /* the directory of the other modules: a copy of the snapshot elsewhere is useless */
 };
 
-static const char SNAPSHOT_MAGIC[8] = {'o', 'c', 'i', 'p', 'y', 's', 'n', '6'};
+static const char SNAPSHOT_MAGIC[8] = {'o', 'c', 'i', 'p', 'y', 's', 'n', '7'};
 
-/* A part of a file, in whole pages, and where it is mapped. */
+/* A part of the snapshot, in whole pages, and where it is mapped. */
 struct segment {
     uint64_t start, size, offset;
     uint32_t protection, unused;
@@ -63,9 +68,8 @@ struct libraries {
     uint64_t thread_id;    /* address of the thread's id in that block */
     uint64_t build_id_at;  /* offset of the build id in the executable */
     struct cpu cpu;
-    uint32_t code_count, memory_count, file_count, unused;
-    struct segment code[MAX_CODE];     /* parts of the executable */
-    struct segment memory[MAX_MEMORY]; /* parts of the snapshot */
+    uint32_t memory_count, file_count;
+    struct segment memory[MAX_MEMORY];
     struct library files[MAX_FILES];
 };
 
@@ -86,6 +90,15 @@ const char *fault_of_header(const struct header *header, uint64_t file_size, con
 
 /* Whether a program or library has this build id at an offset in its file. */
 int has_build_id(int file, uint64_t at, const unsigned char id[BUILD_ID_SIZE]);
+
+static inline uint64_t round_up(uint64_t size, uint64_t unit) {
+    return (size + unit - 1) & -unit;
+}
+
+/* Whether a part of the snapshot consists of whole huge pages. */
+static inline int is_huge(uint64_t start, uint64_t size) {
+    return start % HUGE_PAGE == 0 && size % HUGE_PAGE == 0;
+}
 
 /* What the launcher passes to resume. If this changes, the magic must change too. It is on the stack that the kernel
  * made, which the process keeps. */

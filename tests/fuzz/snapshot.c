@@ -83,8 +83,10 @@ static void make_right(struct header *header, uint8_t which) {
         strcpy(header->packages, places.packages);
     if (which & SMALL_HEAP)
         header->heap.size = header->heap.size % 4096 * PAGE;
-    if (which & RIGHT_SIZE)
-        header->file_size = SNAPSHOT_HEADERS + header->data.size + header->heap.size;
+    if (which & RIGHT_SIZE) {
+        header->heap_at = DATA_AT + header->data.size;
+        header->file_size = header->heap_at + header->heap.size;
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

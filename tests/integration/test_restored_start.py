@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.skipif(not BEHIND.exists(), reason="this build has no launcher without glibc"),
 ]
 # Places in the second page of headers (ocipy/launcher/snapshot_format.h, struct libraries).
-RESUME, CPU, COUNTS, FILES = PAGE, PAGE + 32, PAGE + 64, PAGE + 80 + (8 + 48) * 32
+RESUME, CPU, COUNTS, FILES = PAGE, PAGE + 32, PAGE + 64, PAGE + 72 + 48 * 32
 FILE_SIZE = 136
 
 
@@ -232,7 +232,7 @@ def test_if_the_libraries_cannot_be_placed_the_snapshot_has_none(work: Path, obs
 def test_libraries_are_known_by_their_build_ids(runtime: Runtime, work: Path) -> None:
     """Not by size and mtime, which another version may share. The file may be touched."""
     data = SNAPSHOT.read_bytes()
-    (count,) = struct.unpack_from("=I", data, COUNTS + 8)
+    (count,) = struct.unpack_from("=I", data, COUNTS + 4)
     assert count >= 2, "libc and ld.so"
     for at in range(FILES, FILES + count * FILE_SIZE, FILE_SIZE):
         path = data[at + 32 : at + FILE_SIZE].rstrip(b"\0").decode()
