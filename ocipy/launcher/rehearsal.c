@@ -4,7 +4,9 @@
  * kernel reports which pages it has written to, but not which blocks. So there are two rehearsals: the first one finds
  * the pages, and in the second one each block on these pages has a page for itself. If a trial fails or is killed,
  * commands are only slower. Nothing outlives the maker for long: the processes have alarms, and the next rehearsal
- * removes the directory that a killed one has left. */
+ * removes the directory that a killed one has left.
+ *
+ * Afterwards the same scenes are played from the finished snapshot, to find out which of its pages are written to. */
 #include "launcher.h"
 #include "snapshot.h"
 
@@ -12,6 +14,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -20,6 +23,7 @@
 #include "../linux/kernel/alone.h"
 
 enum { PATIENCE_SECONDS = 20, PATIENCE_OF_INIT = 4 * PATIENCE_SECONDS }; /* init lives for several scenes */
+enum { MOST_SCENES = 64 };                                               /* more than there are */
 
 static struct marks *found;
 
@@ -93,10 +97,14 @@ static void rehearse_once(const struct places *places, const char *directory, en
         continue;
 }
 
+static int name_directory(char directory[PATH_MAX], const char *file) {
+    return snprintf(directory, PATH_MAX, "%s.trial", file) < PATH_MAX ? 0 : -1;
+}
+
 struct marks *rehearse(const char *file, const struct places *places) {
     struct marks *marks[] = {new_marks(), new_marks()};
     char directory[PATH_MAX];
-    if (!marks[0] || !marks[1] || snprintf(directory, sizeof(directory), "%s.trial", file) >= PATH_MAX)
+    if (!marks[0] || !marks[1] || name_directory(directory, file))
         return NULL;
     for (int i = 0; i < 2; i++) {
         pid_t child = fork();
@@ -109,4 +117,39 @@ struct marks *rehearse(const char *file, const struct places *places) {
             return NULL;
     }
     return marks[1];
+}
+
+/* Executes `ocipy _touched [DIRECTORY SCENE]`. Returns whether there are more scenes. */
+static int execute_trial(const char *directory, const char *scene) {
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        if (!silence())
+            execl("/proc/self/exe", "ocipy", "_touched", directory, scene, NULL);
+        _exit(0);
+    }
+    return child > 0 && waitpid(child, &status, 0) == child && (WIFSIGNALED(status) || WEXITSTATUS(status));
+}
+
+void try_snapshot(const char *file, const struct places *places) {
+    char directory[PATH_MAX], scene[16];
+    struct stat made, found;
+    if (stat(file, &made) || stat(places->snapshot, &found) || made.st_dev != found.st_dev ||
+        made.st_ino != found.st_ino || name_directory(directory, file))
+        return;
+    execute_trial(NULL, NULL);
+    for (int i = 0; i < MOST_SCENES; i++) {
+        snprintf(scene, sizeof(scene), "%d", i);
+        if (!execute_trial(directory, scene))
+            return;
+    }
+}
+
+int play_noted(const struct places *places, const char *directory, int scene) {
+    limit_scene();
+    before_last_steps = limit_life;
+    int writer = play(directory, scene);
+    if (writer == HOST_LANE || writer == EXEC)
+        note_touched(places, writer == EXEC ? BY_EXEC : BY_CREATE);
+    return writer != 0;
 }

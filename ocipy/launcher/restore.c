@@ -44,7 +44,7 @@ static uint64_t trusted_size(int file, const char *path) {
     return fstat(file, &about) || distrust(path, &about) ? 0 : (uint64_t)about.st_size;
 }
 
-static int is_valid(const struct snapshot_files *files, const char *packages, union header_page headers[2]) {
+static int is_valid(const struct snapshot_files *files, const char *packages, union header_page headers[3]) {
     char frozen[PATH_MAX];
     const struct header *header = &headers[0].header;
     const struct libraries *libraries = &headers[1].libraries;
@@ -75,7 +75,7 @@ static int map_segments(int file, const struct segment *segments, uint32_t count
     return 0;
 }
 
-static int map_all(const struct snapshot_files *files, const union header_page headers[2]) {
+static int map_all(const struct snapshot_files *files, const union header_page headers[3]) {
     const struct header *header = &headers[0].header;
     const struct libraries *libraries = &headers[1].libraries;
     return map_segments(files->snapshot, libraries->memory, libraries->memory_count) ||
@@ -106,13 +106,14 @@ static void go_on(const struct libraries *libraries, const struct resumption *fr
 }
 
 int restore(const struct snapshot_files *files, const char *packages, struct resumption *from) {
-    union header_page headers[2];
+    union header_page headers[3];
     extern const char __ehdr_start[], _end[];
     if (environment_matters(from->envp) || !is_valid(files, packages, headers) || map_all(files, headers))
         return -1;
     (void)*(volatile char *)headers[0].header.data.start; /* first: the same huge page has parts that are not advised */
     from->header = &headers[0].header;
     from->libraries = &headers[1].libraries;
+    from->touched = headers[2].touched;
     from->stack_top = (getauxval(AT_EXECFN) + PAGE) & -(uint64_t)PAGE;
     from->launcher.start = (uintptr_t)__ehdr_start & -(uint64_t)PAGE;
     from->launcher.size = (((uintptr_t)_end + PAGE - 1) & -(uint64_t)PAGE) - from->launcher.start;

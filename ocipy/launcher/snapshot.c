@@ -101,7 +101,7 @@ static int write_all(int file, const void *from, size_t size) {
 }
 
 /* Chooses the offsets of all parts, first of those that do not begin at a huge page. Returns the size of the file. */
-static uint64_t place_parts(union header_page headers[2]) {
+static uint64_t place_parts(union header_page headers[3]) {
     struct header *header = &headers[0].header;
     struct libraries *libraries = &headers[1].libraries;
     uint64_t at = DATA_AT + header->data.size;
@@ -118,7 +118,7 @@ static uint64_t place_parts(union header_page headers[2]) {
 }
 
 /* Writes everything at once, so that the kernel caches it in folios as large as possible. */
-static int write_parts(int file, const union header_page headers[2]) {
+static int write_parts(int file, const union header_page headers[3]) {
     const struct header *header = &headers[0].header;
     const struct libraries *libraries = &headers[1].libraries;
     char *image =
@@ -137,7 +137,7 @@ static int write_parts(int file, const union header_page headers[2]) {
 
 int write_snapshot(int file, const char *path, PyThreadState *thread, const struct places *places,
                    resume_function *resume) {
-    union header_page headers[2] = {{.header = {.data = data_extent(), .thread = (uintptr_t)thread}}};
+    union header_page headers[3] = {{.header = {.data = data_extent(), .thread = (uintptr_t)thread}}};
     struct header *header = &headers[0].header;
     const unsigned char *id = build_id();
     int key = find_key(thread);
@@ -236,19 +236,24 @@ PyThreadState *map_snapshot(const struct places *places, const char **reason) {
         complain("cannot map", places->snapshot); /* out of memory, perhaps with the old data already unmapped */
         _exit(1);
     }
-    copy_touched(&header.touched, header.data, header.heap);
+    union header_page page;
+    if (pread(file, &page, sizeof(page), TOUCHED_AT) == sizeof(page))
+        copy_touched(&page.touched[BY_EVERY_COMMAND], header.data, header.heap);
     restore_copies(&copies);
     *reason = libraries_fault(file, &header);
     close(file);
     return (PyThreadState *)header.thread;
 }
 
-void note_touched(const struct places *places) {
+void note_touched(const struct places *places, int list) {
     struct header header;
+    union header_page page;
     int file = open(places->snapshot, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     if (file < 0)
         return;
-    if (!read_header(file, places, &header) && !find_touched(&header.touched, header.data, header.heap))
-        (void)!pwrite(file, &header.touched, sizeof(header.touched), offsetof(struct header, touched));
+    if (!read_header(file, places, &header) && pread(file, &page, sizeof(page), TOUCHED_AT) == sizeof(page) &&
+        !page.touched[list].count &&
+        !find_touched(&page.touched[list], &page.touched[BY_EVERY_COMMAND], header.data, header.heap))
+        (void)!pwrite(file, &page, sizeof(page), TOUCHED_AT);
     close(file);
 }

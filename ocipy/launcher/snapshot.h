@@ -58,6 +58,12 @@ void mark_written(struct marks *marks, int writer);
 /* rehearsal.c: finds the blocks that commands write to. NULL if that fails. */
 struct marks *rehearse(const char *file, const struct places *places);
 
+/* Runs trial commands from the finished snapshot, each in a separate process, if processes will look for it there. */
+void try_snapshot(const char *file, const struct places *places);
+
+/* Plays a scene in such a process, and notes the pages that it has written to. Returns whether there are more. */
+int play_noted(const struct places *places, const char *directory, int scene);
+
 /* recorded_start.c: starts Python and imports everything while memory is recorded. 0; or -1 after reporting the reason,
  * or with an exception. */
 int start_recorded(const struct places *places);
@@ -65,8 +71,9 @@ int start_recorded(const struct places *places);
 /* touched.c: copies these pages for this process, all at once. */
 void copy_touched(const struct touched *touched, struct extent data, struct extent heap);
 
-/* Finds which of these pages this process has written to. 0, or -1 if the kernel does not say. */
-int find_touched(struct touched *touched, struct extent data, struct extent heap);
+/* Finds which of these pages this process has written to, without those in another list. 0, or -1 if the kernel does
+ * not say. */
+int find_touched(struct touched *touched, const struct touched *others, struct extent data, struct extent heap);
 
 /* Writes the memory of this process, which has started Python and does not hold the GIL, into the file that
  * begin_snapshot returned. resume: where a process continues that the launcher has mapped from the snapshot. 0, or -1
@@ -115,7 +122,8 @@ const char *snapshot_obstacle(const struct places *places);
 /* Starts a process that makes the snapshot, if nothing prevents that. Called at the end of a command. */
 void renew_snapshot(const struct places *places);
 
-/* snapshot.c: records in the snapshot which pages this process, which started from it, has written to. */
-void note_touched(const struct places *places);
+/* snapshot.c: records in one of the lists, if that is still empty, which pages this process, which started from the
+ * snapshot, has written to. */
+void note_touched(const struct places *places, int list);
 
 #endif

@@ -1,4 +1,4 @@
-/* The format of a snapshot, for snapshot.c, libraries.c, and restore.c, which is not linked against glibc: two header
+/* The format of a snapshot, for snapshot.c, libraries.c, and restore.c, which is not linked against glibc: three header
  * pages, the executable's data, the memory that libraries.c has recorded, and the heap.
  *
  * The executable's code and constants, and the heap, are at multiples of 2 MiB both in memory and in the file. So the
@@ -9,7 +9,8 @@
 
 #include <stdint.h>
 
-enum { SNAPSHOT_PAGE = 4096, SNAPSHOT_HEADERS = 2 * SNAPSHOT_PAGE, BUILD_ID_SIZE = 20, MAX_RUNS = 256 };
+enum { SNAPSHOT_PAGE = 4096, SNAPSHOT_HEADERS = 3 * SNAPSHOT_PAGE, TOUCHED_AT = 2 * SNAPSHOT_PAGE };
+enum { BUILD_ID_SIZE = 20, MAX_RUNS = 256 };
 enum { HUGE_PAGE = 2 << 20, DATA_AT = HUGE_PAGE, MAX_MEMORY = 48, MAX_FILES = 8, MAX_FILE_NAME = 104 };
 
 /* A range of memory, in whole pages. */
@@ -17,7 +18,7 @@ struct extent {
     uint64_t start, size;
 };
 
-/* touched.c: runs of pages that every command writes to. Page numbers count through the data, then the heap. */
+/* touched.c: runs of pages that commands write to. Page numbers count through the data, then the heap. */
 struct touched {
     uint16_t count;
     struct {
@@ -34,11 +35,10 @@ struct header {
     uint64_t thread;  /* address of the PyThreadState */
     uint64_t file_size;
     unsigned char modules[32]; /* the frozen file's digest */
-    struct touched touched;
-    char packages[2048]; /* the directory of the other modules: a copy of the snapshot elsewhere is useless */
+    char packages[2048];       /* the directory of the other modules: a copy of the snapshot elsewhere is useless */
 };
 
-static const char SNAPSHOT_MAGIC[8] = {'o', 'c', 'i', 'p', 'y', 's', 'n', '7'};
+static const char SNAPSHOT_MAGIC[8] = {'o', 'c', 'i', 'p', 'y', 's', 'n', '8'};
 
 /* A part of the snapshot, in whole pages, and where it is mapped. */
 struct segment {
@@ -60,6 +60,9 @@ struct cpu {
     uint32_t words[8];
 };
 
+/* The third page: the pages that every command writes to, and those that create and run, or exec, write to as well. */
+enum { BY_EVERY_COMMAND, BY_CREATE, BY_EXEC, TOUCHED_LISTS };
+
 /* The second page: what a process needs to start without ld.so and glibc's startup code. resume: address of the
  * function to continue with; 0 if this snapshot does not contain the libraries. */
 struct libraries {
@@ -76,6 +79,7 @@ struct libraries {
 union header_page {
     struct header header;
     struct libraries libraries;
+    struct touched touched[TOUCHED_LISTS];
     char page[SNAPSHOT_PAGE];
 };
 
@@ -111,7 +115,8 @@ struct resumption {
     uint64_t stack_top;
     const struct header *header;
     const struct libraries *libraries;
-    struct extent launcher; /* the launcher's own memory */
+    const struct touched *touched; /* the lists */
+    struct extent launcher;        /* the launcher's own memory */
 };
 typedef void resume_function(const struct resumption *from);
 

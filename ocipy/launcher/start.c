@@ -61,29 +61,12 @@ static int is_renewal_call(int argc, char **argv) {
     return argc == 2 && !strcmp(argv[1], "_renew");
 }
 
-/* `ocipy _touched`, which have_tried executes. */
+/* `ocipy _touched [DIRECTORY SCENE]`, which try_snapshot executes. */
 static int is_trial_call(int argc, char **argv) {
-    return argc == 2 && !strcmp(argv[1], "_touched");
+    return (argc == 2 || argc == 4) && !strcmp(argv[1], "_touched");
 }
 
 #ifdef OCIPY_SNAPSHOT
-/* Runs a trial command from the snapshot, if processes will look for the snapshot there. */
-static void have_tried(const char *file, const struct places *places) {
-    struct stat made, found;
-    if (stat(file, &made) || stat(places->snapshot, &found) || made.st_dev != found.st_dev ||
-        made.st_ino != found.st_ino)
-        return;
-    pid_t child = fork();
-    if (child == 0) {
-        int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
-        if (nothing >= 0 && dup2(nothing, STDOUT_FILENO) >= 0 && dup2(nothing, STDERR_FILENO) >= 0)
-            execl("/proc/self/exe", "ocipy", "_touched", NULL);
-        _exit(1);
-    }
-    if (child > 0)
-        waitpid(child, NULL, 0);
-}
-
 /* Continues in a process that the launcher has mapped (restore.c). Never returns. */
 static resume_function resume_from_launcher;
 
@@ -99,7 +82,7 @@ static int record_into(int opened, const struct places *places, const char *file
         return -1;
     if (write_snapshot(opened, file, PyEval_SaveThread(), places, resume_from_launcher))
         return 1;
-    have_tried(file, places);
+    try_snapshot(file, places);
     return 0;
 }
 
@@ -119,6 +102,17 @@ static int record_missing_snapshot(const struct places *places) {
 
 static const struct resumption *resumption; /* NULL unless the launcher has mapped this process from the snapshot */
 
+/* Which list has the pages that a sealed command writes to. A wrong list only costs time. */
+static int list_for(int argc, char **argv) {
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "create") || !strcmp(argv[i], "run"))
+            return BY_CREATE;
+        if (!strcmp(argv[i], "exec"))
+            return BY_EXEC;
+    }
+    return BY_EVERY_COMMAND;
+}
+
 /* Seals this process if necessary, then resumes the Python that the launcher has mapped. 0, or -1 with an exception. */
 static int resume_mapped(const struct places *places) {
     if (resumption->seals && become_executable(resumption->executable, resumption->launcher)) {
@@ -129,7 +123,10 @@ static int resume_mapped(const struct places *places) {
     close(resumption->snapshot);
     close(resumption->executable);
     const struct header *header = resumption->header;
-    copy_touched(&header->touched, header->data, header->heap);
+    int list = resumption->seals ? list_for(resumption->argc, resumption->argv) : BY_EVERY_COMMAND;
+    copy_touched(&resumption->touched[BY_EVERY_COMMAND], header->data, header->heap);
+    if (list != BY_EVERY_COMMAND)
+        copy_touched(&resumption->touched[list], header->data, header->heap);
     return resume_python((PyThreadState *)header->thread, places);
 }
 
@@ -149,13 +146,18 @@ static int start_from_snapshot(const struct places *places, const char *library,
     return thread ? resume_python(thread, places) : start_fresh(places);
 }
 
-/* Runs a command that does next to nothing, and notes the pages that it writes to: every other command writes to these
- * as well. Always returns 0, since commands are only slower without the result. */
-static int try_snapshot(const struct places *places) {
+/* Notes the pages that a trial writes to: one of a container's life (cli/trial.py), or of a command that does next to
+ * nothing, so that every other command writes to these as well. Returns 1 if there are more scenes, and 0 if not or if
+ * the snapshot cannot be tried: commands are only slower then. */
+static int try_command(const struct places *places, int argc, char **argv) {
     static char *words[] = {"ocipy", "--root", "/proc", "state", "touched"};
-    if (!start_from_snapshot(places, places->library, words) && !slow_reason &&
-        !set_arguments(sizeof(words) / sizeof(*words), words) && call_main() >= 0)
-        note_touched(places);
+    if (start_from_snapshot(places, places->library, words) || slow_reason ||
+        set_arguments(sizeof(words) / sizeof(*words), words))
+        return 0;
+    if (argc == 4)
+        return play_noted(places, argv[2], atoi(argv[3]));
+    if (call_main() >= 0)
+        note_touched(places, BY_EVERY_COMMAND);
     return 0;
 }
 
@@ -166,7 +168,7 @@ static int record_snapshot(const struct places *places, const char *file) {
 static int record_missing_snapshot(const struct places *places) {
     return 0;
 }
-static int try_snapshot(const struct places *places) {
+static int try_command(const struct places *places, int argc, char **argv) {
     return 0;
 }
 static int start_from_snapshot(const struct places *places, const char *library, char **argv) {
@@ -181,7 +183,7 @@ static int run(int argc, char **argv, const struct places *places, const char *l
     if (is_renewal_call(argc, argv))
         return record_missing_snapshot(places);
     if (is_trial_call(argc, argv))
-        return try_snapshot(places);
+        return try_command(places, argc, argv);
     int failed = start_from_snapshot(places, library, argv);
     forget_libc_files();
     return failed || set_arguments(argc, argv) ? -1 : call_main();

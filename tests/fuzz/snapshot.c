@@ -91,13 +91,17 @@ static void make_right(struct header *header, uint8_t which) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct header header = {0};
+    struct touched touched = {0};
     if (!*places.frozen) {
         make_frozen();
         atexit(remove_frozen);
     }
     if (!size)
         return 0;
-    memcpy(&header, data + 1, size - 1 < sizeof(header) ? size - 1 : sizeof(header));
+    size--;
+    size_t first = size < sizeof(touched) ? size : sizeof(touched), rest = size - first;
+    memcpy(&touched, data + 1, first);
+    memcpy(&header, data + 1 + first, rest < sizeof(header) ? rest : sizeof(header));
     make_right(&header, *data);
     int file = memfd_create("snapshot", MFD_CLOEXEC);
     if (file < 0 || fchmod(file, 0600) || write_all(file, &header, sizeof(header)))
@@ -107,7 +111,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!read_header(file, &places, &header) && can_be_mapped(header.heap)) {
         data_part = header.data;
         heap_part = header.heap;
-        copy_touched(&header.touched, header.data, header.heap);
+        copy_touched(&touched, header.data, header.heap);
     }
     close(file);
     return 0;
