@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import besides, boxes, bundle, chart, ending, hosts, phases, quick, report, sid
+from bench import besides, boxes, bundle, chart, ending, folios, hosts, phases, quick, report, sid
 from bench.measure import Bench, CallError, measure, state_folder
 from bench.runtimes import RUNC_VERSION, TOP, Contestant, MissingError, contestants, version
 from conformance.host import (
@@ -26,6 +26,8 @@ from conformance.host import (
     remove_cgroups,
     unmount_below,
 )
+
+SNAPSHOT = TOP / "build/default/_snapshot.bin"
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -204,6 +206,8 @@ def _compare(arguments: argparse.Namespace) -> int:
         _tell("\n")
         print(report.table(all_samples, base))
         print(f"\n{arguments.rounds} rounds, each runtime in each round; ratios to {base_name}")
+        if SNAPSHOT.exists() and Path(arguments.ours).is_relative_to(TOP):
+            print(folios.about(SNAPSHOT))
         if arguments.on:
             lines = quick.measure_quick(bench, all_of_them, base_name, arguments.rounds, _tell)
         if arguments.all:

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import besides, boxes, chart, cli, figures, hosts, phases, report
+from bench import besides, boxes, chart, cli, figures, folios, hosts, phases, report
 from bench.bundle import config
 from bench.crowd import Crowd, Pace
 from bench.measure import OPERATIONS, CallError, Samples, timed
@@ -27,6 +27,14 @@ def samples(name: str, milliseconds: float) -> Samples:
     for times in made.times.values():
         times.extend([milliseconds, milliseconds * 1.5, milliseconds * 0.9])
     return made
+
+
+def test_huge_pages_are_told_from_smaller_folios() -> None:
+    head, tail = 1 << 15, 1 << 16
+    huge, small = [head, *[tail] * 511], [head, *[tail] * 15]
+    assert folios.huge_pages([]) == 0
+    assert folios.huge_pages([0, *small, *huge, 0, *huge, *small]) == 1024
+    assert folios.huge_pages(huge[1:]) == 0, "its head is not cached"
 
 
 def test_bars_are_met_or_not() -> None:
