@@ -11,21 +11,17 @@ from ocipy.cgroups.layout import parse_own, probe
 from ocipy.cgroups.paths import is_within
 from ocipy.errors import Error, caused_by, reported_as
 from ocipy.host.context import carries_out
-from ocipy.host.report import raise_failure, read_to_end, warn_about_filter
 from ocipy.init.context import Init
 from ocipy.init.exec import run_joining
-from ocipy.init.fifo import EXECUTING
 from ocipy.linux import _kernel, channel
 from ocipy.linux.constants import CLONE_PIDFD, O_CLOEXEC, O_DIRECTORY, O_PATH, SIGCHLD
 from ocipy.plan.exec import (
     CloneJoining,
     ExecCgroup,
     ExecCgroupJoin,
-    Executed,
     FinalAffinity,
     InitialAffinity,
     OpenRoot,
-    ReportPipe,
 )
 
 TYPE_CHECKING = False
@@ -35,14 +31,6 @@ if TYPE_CHECKING:
     from ocipy.host.context import HostRun
 
 MOVE_REFUSED = (errno.EACCES, errno.EPERM)
-
-
-@carries_out(ReportPipe)
-def report_pipe(run: HostRun, step: ReportPipe) -> None:
-    """Make the pipe through which the process reports its exec, or why it failed."""
-    reading, writing = posix.pipe2(O_CLOEXEC)
-    run.report = reading
-    run.fds.report = writing
 
 
 @carries_out(OpenRoot)
@@ -169,21 +157,6 @@ def _cgroup_of_init(pid: int) -> str:
         return probe().directory("", parse_own(read(f"/proc/{pid}/cgroup"))[""])
     except (OSError, KeyError):
         return ""
-
-
-@carries_out(Executed)
-def executed(run: HostRun, step: Executed) -> None:
-    """Wait until the process has executed its command. Raises the Error that it reports if it cannot."""
-    run.let_go()
-    report = run.report
-    said = read_to_end(report, run.name, run.pid, run.pidfd, run.interrupts)
-    raise_failure(said)
-    if EXECUTING not in said:
-        raise Error(
-            f"{run.name} exited before it could execute its command",
-            hint="it was killed, or ran out of memory: linux.resources.memory.limit",
-        )
-    warn_about_filter(said, run.options.container_id, run.name, run.pid)
 
 
 @carries_out(InitialAffinity)

@@ -13,7 +13,6 @@ import posix
 
 from ocipy.errors import Error, caused_by, reported_as
 from ocipy.init.context import carries_out
-from ocipy.init.fifo import leave_runtime
 from ocipy.init.lane import become_init, close_others, report, seal_imports
 from ocipy.init.namespaces import join, leave_groups
 from ocipy.init.stage import take_root_ids, wait_for_host
@@ -27,7 +26,7 @@ from ocipy.linux.constants import (
     POLLIN,
     PR_SET_DUMPABLE,
 )
-from ocipy.plan.exec import ExecRoot, LetGo
+from ocipy.plan.exec import ExecRoot
 from ocipy.plan.namespaces import flags_of
 
 TYPE_CHECKING = False
@@ -150,10 +149,3 @@ def _not_running() -> Error:
 def exec_root(init: Init, step: ExecRoot) -> None:
     """Open the container's root, which has been our root since the join."""
     init.rootfs = posix.open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)
-
-
-@carries_out(LetGo)
-def let_go(init: Init, step: LetGo) -> None:
-    """Let the runtime continue: it reads the pipe until the exec, which closes it, or until an error."""
-    leave_runtime(init)
-    init.report_fd, init.fds.report = init.fds.report, -1

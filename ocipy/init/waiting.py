@@ -10,17 +10,18 @@ import posix
 
 from ocipy.errors import Error
 from ocipy.init.context import carries_out
-from ocipy.init.fifo import AWAKE, EXECUTING, FILTERED, close_channel, tell_waiting
+from ocipy.init.fifo import AWAKE, EXECUTING, FILTERED, close_channel, leave_runtime, tell_waiting
 from ocipy.init.lookup import quote, to_bytes
 from ocipy.init.process import exec_refused
 from ocipy.linux import _kernel
 from ocipy.linux.constants import POLLIN
 from ocipy.plan.process import CloseDescriptors, Execute
-from ocipy.plan.waiting import TellExecuting, WaitForStart
+from ocipy.plan.waiting import GoOn, LetGo, TellExecuting, WaitForStart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.init.context import Init
+    from ocipy.plan.model import InitStep
 
 WATCH_INTERVAL_MS = 10_000
 # The steps after the wait that the C extension can take, in addition to init.seccomp_load.
@@ -38,10 +39,9 @@ def wait_for_start(init: Init, step: WaitForStart) -> None:
     that is already loaded, which may not permit more than read(2).
     """
     tell_waiting(init)
-    if not posix.read(init.channel.fd, 64):
-        posix._exit(1)
+    _wait_for_word(init)
     close_channel(init)
-    _wait_and_execute(init, step)
+    _execute(init, step, filtered=not step.watch)
     fifo, init.fds.fifo = init.fds.fifo, -1
     if step.watch:
         _watch(fifo)
@@ -52,8 +52,31 @@ def wait_for_start(init: Init, step: WaitForStart) -> None:
     posix.write(init.report_fd, AWAKE)
 
 
-def _wait_and_execute(init: Init, step: WaitForStart) -> None:
-    """Carry out all remaining steps in C, so that init needs almost no memory while it waits.
+@carries_out(GoOn)
+def go_on(init: Init, step: GoOn) -> None:
+    """Continue to the exec: the host has usually permitted that already. Exit if it has exited before."""
+    _wait_for_word(init)
+    leave_runtime(init)
+    _execute(init, step, filtered=step.filtered)
+    init.report_fd, init.fds.report = init.fds.report, -1
+
+
+def _wait_for_word(init: Init) -> None:
+    """Wait for the host's message by read(2): a filter in force may not permit recvmsg(2)."""
+    if not posix.read(init.channel.fd, 64):
+        posix._exit(1)
+
+
+@carries_out(LetGo)
+def let_go(init: Init, step: LetGo) -> None:
+    """Let the runtime continue: it reads the pipe until the exec, which closes it, or until an error."""
+    leave_runtime(init)
+    init.report_fd, init.fds.report = init.fds.report, -1
+
+
+def _execute(init: Init, step: InitStep, *, filtered: bool) -> None:
+    """Carry out all remaining steps in C: the wait, if there is a FIFO, so that init needs almost no memory while it
+    waits; and the exec, with few system calls if a filter is loaded before.
 
     Returns if C cannot take all of them, or if a filter that is in force may deny the mmap(2) that this needs.
     """
@@ -66,13 +89,13 @@ def _wait_and_execute(init: Init, step: WaitForStart) -> None:
         init.fds.fifo,
         init.fds.report,
         3 + init.preserved,
-        step.watch,
+        not filtered,
         init.command,
         tuple(to_bytes(argument) for argument in last.arguments),
         tuple(name + b"=" + value for name, value in init.environment.items()),
         init.limits,
         init.seccomp_program,
-        not step.watch,
+        filtered,
         load is not None,
         load.flags if load else 0,
         load.optional if load else False,

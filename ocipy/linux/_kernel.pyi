@@ -82,9 +82,10 @@ def wait_and_execute(
     filter_failure: bytes,
     exec_failure: bytes,
 ) -> None:
-    """Give back all memory, wait for start at the FIFO, close all descriptors from first_foreign up except report, load
-    the filter if loads_filter, set the limits, and execute. A failure is written to report: filter_failure or
-    exec_failure, the errno, and "}". Returns None if the filter in force might forbid giving the memory back."""
+    """Give back all memory and wait for start at the FIFO, unless that is -1. Close all descriptors from first_foreign
+    up except report, load the filter if loads_filter, set the limits, and execute. A failure is written to report:
+    filter_failure or exec_failure, the errno, and "}". Returns None if the filter in force might forbid giving the
+    memory back."""
 
 def unshare(flags: int) -> None: ...
 def setns(fd: int, nstype: int) -> None: ...

@@ -21,9 +21,10 @@ from ocipy.linux.files import unlink, write_file
 from ocipy.operations import bundle
 from ocipy.operations.delete import release_root, remove_cgroup, run_poststop
 from ocipy.operations.kill import end_process
-from ocipy.phases import phase
+from ocipy.phases import EXEC, phase
 from ocipy.plan.build import build
 from ocipy.plan.namespaces import new_kinds
+from ocipy.plan.waiting import Running
 from ocipy.state.directory import check_id, make_directory, remove_directory
 from ocipy.state.state import CONFIG_FILE, State, executable_of, now
 
@@ -45,7 +46,8 @@ def create(
     rootless: bool | None = None,
     in_foreground: bool = False,
 ) -> tuple[HostRun, int]:
-    """Carry out the plan of a bundle up to the point where init waits at the FIFO.
+    """Carry out the plan of a bundle up to the point where init waits at the FIFO, or with options.starts perhaps
+    further, until it has executed: then the run's status is "running".
 
     options.bundle may be relative; it becomes absolute. Returns the run and the lock of the container, which the caller
     closes. Raises Error and leaves nothing behind, even if a signal interrupts it (children/interrupts.py).
@@ -140,7 +142,7 @@ def make_container(run: HostRun, root: str, *, console_socket: str) -> int:
         unlink(options.pid_file)
     try:
         write_file(options.state_directory + "/" + CONFIG_FILE, _kernel.json_dumps(config))
-        with phase("carry out the plan"):
+        with phase(EXEC if isinstance(plan.host[-1], Running) else "carry out the plan"):
             carry_out(run)
         if run.lender is not None:
             run.lender.close()

@@ -30,6 +30,7 @@ def run(
     subreaper: adopt the container's orphaned processes. keep: do not delete the container. The other parameters are
     those of create. Raises Error, OSError; the container is gone then.
     """
+    options.starts = True
     waiter = foreground.prepare(console_socket, detach, subreaper=subreaper)
     created, lock_fd = create(
         root,
@@ -44,8 +45,9 @@ def run(
             from ocipy.host.notify import listen
 
             notifier = listen(created.state)
-        with phase("start"):
-            start(created.state, created.pidfd, created.interrupts)
+        if created.status != "running":
+            with phase("start"):
+                start(created.state, created.pidfd, created.interrupts)
     except BaseException:
         abandon(created.state)
         raise

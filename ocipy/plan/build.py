@@ -29,7 +29,17 @@ from ocipy.plan.lane import (
 from ocipy.plan.model import Planner
 from ocipy.plan.process import HeedSignals
 from ocipy.plan.rare import HOOKS, INTEL_RDT, LSM, NAMESPACE_CONTENTS, SECCOMP, SYSCTL, TERMINAL, uses
-from ocipy.plan.waiting import Created, Fifo, WaitForStart
+from ocipy.plan.waiting import (
+    Created,
+    Creating,
+    Executed,
+    Fifo,
+    GoOn,
+    ReportPipe,
+    Running,
+    WaitForStart,
+    starts_at_once,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,7 +83,11 @@ def _open_on_host(planner: Planner) -> None:
         from ocipy.plan import seccomp
 
         seccomp.plan_seccomp_compile(planner)
-    planner.add(Fifo())
+    if starts_at_once(planner):
+        planner.add(ReportPipe())
+        planner.add(Creating())
+    else:
+        planner.add(Fifo())
     planner.add(PrivateProcfs(sysctl=bool((planner.config.get("linux") or {}).get("sysctl"))))
     namespaces.plan_join(planner)
     if uses(planner, SYSCTL):
@@ -205,6 +219,9 @@ def _enter_root(planner: Planner) -> None:
 def _become_process(planner: Planner) -> None:
     """From the container's root to its process, with the wait for start in between."""
     process.plan_become_user(planner)
+    if starts_at_once(planner):
+        _continue_to_command(planner)
+        return
     planner.add(WaitForStart(watch=not planner.filter_loaded))
     planner.add(WaitForInit(barrier="waiting"))
     if uses(planner, INTEL_RDT):
@@ -217,3 +234,14 @@ def _become_process(planner: Planner) -> None:
 
         hooks.plan_hooks_start_container(planner)
     process.plan_become_command(planner)
+
+
+def _continue_to_command(planner: Planner) -> None:
+    """For run: the host permits the exec once it has nothing left to do, usually before init gets there. So neither
+    waits until the other has been woken up."""
+    planner.add(TellInit(barrier="start"))
+    planner.add(GoOn(filtered=planner.filter_loaded))
+    planner.add(WaitForInit(barrier="waiting"))
+    process.plan_become_command(planner)
+    planner.add(Executed())
+    planner.add(Running())

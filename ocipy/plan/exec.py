@@ -17,6 +17,7 @@ from ocipy.plan.namespaces import clones_mounts, new_kinds
 from ocipy.plan.numbers import parse_list
 from ocipy.plan.process import StdioNull
 from ocipy.plan.rare import INTEL_RDT, LSM, SECCOMP, TERMINAL, uses
+from ocipy.plan.waiting import Executed, LetGo, ReportPipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,12 +27,6 @@ if TYPE_CHECKING:
     from ocipy.plan.model import Host, Options, Plan
 
 AFFINITY = "/process/execCPUAffinity"
-
-
-class ReportPipe(HostStep):
-    """Make the pipe by which the process reports its exec."""
-
-    words = "tells the runtime whether the exec succeeds"
 
 
 class AffinityStep(HostStep):
@@ -85,23 +80,10 @@ class FinalAffinity(AffinityStep):
     """Set the CPUs of the process, now that it is in its cgroup."""
 
 
-class Executed(HostStep):
-    """Wait until the process executes its command."""
-
-    words = "waits until the exec succeeds"
-
-
 class ExecRoot(InitStep):
     """Open the root, in which the process already is."""
 
     words = "the root that the process entered when it joined"
-
-
-class LetGo(InitStep):
-    """Detach from the runtime."""
-
-    words = "the runtime continues, and learns from the pipe whether the exec succeeds"
-    tells = "waiting"
 
 
 class Target:

@@ -258,6 +258,7 @@ class Options:
     no_cgroup: the container stays in the caller's cgroup (--cgroup-manager=disabled).
     has_console: a --console-socket was given, or run is in the foreground.
     notify_socket: the caller has a NOTIFY_SOCKET, so the container gets one (plan/notify.py).
+    starts: create is followed by start at once (run).
     pid_file, pidfd_socket: paths that the process is reported to, "" for none.
     """
 
@@ -274,6 +275,7 @@ class Options:
         "pid_file",
         "pidfd_socket",
         "preserve_fds",
+        "starts",
         "state_directory",
         "systemd_cgroup",
     )
@@ -295,6 +297,7 @@ class Options:
         notify_socket: bool = False,
         pid_file: str = "",
         pidfd_socket: str = "",
+        starts: bool = False,
     ) -> None:
         self.container_id = container_id
         self.bundle = bundle
@@ -310,3 +313,4 @@ class Options:
         self.notify_socket = notify_socket
         self.pid_file = pid_file
         self.pidfd_socket = pidfd_socket
+        self.starts = starts

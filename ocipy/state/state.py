@@ -2,7 +2,8 @@
 
 ROOT/ID/ (0700) holds state.json, config.json (as it was at create: later changes of the bundle have no effect),
 exec.fifo and exec.report. Every file is written under another name and renamed. directory.py has the directory and its
-lock. While create works, the FIFO is called exec.fifo.new: renaming it makes the container created.
+lock. While create works, the FIFO is called exec.fifo.new: renaming it makes the container created. `run` keeps this
+name until init has executed, which makes the container running, and then removes it.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ class State:
     (pidfd_inode_of). created: RFC 3339. cgroup: the result of cgroups.Cgroup.to_state. hooks: those that run after
     create, by kind. no_new_keyring: create left the caller's session keyring to the process. shares_pids: its pid
     namespace is shared, and so does not end with its process. executable: the file that the init process runs until it
-    executes the payload, from executable_of. streams: the caller's standard streams, from /proc/PID/fd, for checkpoint.
+    executes the payload, from executable_of; "" in a restored container. streams: the caller's standard streams, from
+    /proc/PID/fd, for checkpoint.
     """
 
     __slots__ = (
@@ -159,14 +161,22 @@ class State:
             return "stopped"
         if self.cgroup is not None and freezer.is_frozen(self.cgroup["paths"]):
             return "paused"
-        if exists(self.directory + "/" + FIFO_NEW):
+        if exists(self.directory + "/" + FIFO_NEW) and not self._has_executed():
             return "creating"
         if exists(self.directory + "/" + FIFO) and self._runs_our_executable():
             return "created"
         return "running"
 
+    def _has_executed(self) -> bool:
+        """Whether the process certainly runs something else than our executable. This is unknown while it is ending."""
+        try:
+            return bool(self.executable) and executable_of(self.pid) != self.executable
+        except OSError:
+            return False
+
     def _runs_our_executable(self) -> bool:
-        # A start that is killed after it wrote the byte, and before it unlinked the FIFO, leaves the FIFO behind.
+        # A start or run that is killed after init was told to go on, and before it unlinked the FIFO, leaves the FIFO
+        # behind.
         try:
             return executable_of(self.pid) == self.executable
         except OSError as error:

@@ -29,8 +29,9 @@ def records(log: Path) -> list[str]:
 def test_all_steps_of_create_in_order(runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path) -> None:
     bundle.sh("true").write()
     plan = runtime.call("plan", "--format", "json", bundle.path).ok().json
-    log = work / "log"
-    runtime.call("--debug", "--log", log, "--log-format", "json", "run", "--bundle", bundle.path, new_id()).ok()
+    log, id = work / "log", new_id()
+    runtime.call("--debug", "--log", log, "--log-format", "json", "create", "--bundle", bundle.path, id).ok()
+    runtime.delete(id, force=True).ok()
     lines = records(log)
     assert actions(lines, "host") == [step["action"] for step in plan["host"]]
     # The steps after the wait run only after the host lane has ended.

@@ -40,6 +40,22 @@ def test_an_init_whose_create_was_killed_too_early_exits(
     runtime.delete(id).ok()
 
 
+@pytest.mark.needs_program("strace")
+def test_a_run_that_is_killed_after_the_exec_leaves_a_running_container(
+    runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]
+) -> None:
+    """It is killed before it removes the file that says that the container is being created."""
+    id = new_id()
+    bundle.args("sleep", "1000").write()
+    mark = runtime.root / id / "exec.fifo.new"
+    fault = ["-P", str(mark), "-e", "inject=unlink:error=EIO:signal=KILL"]
+    runtime.call("run", "--detach", "--bundle", bundle.path, id, prefix=["strace", "-f", "-o", "/dev/null", *fault])
+    assert mark.exists()
+    assert runtime.state(id)["status"] == "running"
+    runtime.call("exec", id, "true").ok()
+    runtime.delete(id, force=True).ok()
+
+
 def test_an_init_whose_state_cannot_be_read_exits_at_delete(container: MakeContainer, runtime: Runtime) -> None:
     one = container()
     state = runtime.root / one.id / "state.json"

@@ -161,6 +161,13 @@ def watched_by_systemd() -> dict[str, Any]:
     return changed
 
 
+def at_once() -> dict[str, Any]:
+    """Without what happens between create and start, `run` lets init go on to the exec."""
+    changed = deepcopy(EVERYTHING)
+    del changed["hooks"], changed["linux"]["intelRdt"], changed["linux"]["netDevices"]
+    return changed
+
+
 def rootless() -> dict[str, Any]:
     """The config of `ocipy spec --rootless`, shortened."""
     return {
@@ -215,6 +222,8 @@ def plans() -> dict[str, Plan]:
         "create-watched-systemd-v2": _create(watched_by_systemd(), V2, systemd_cgroup=True),
         "create-rootless-v2": _create(rootless(), ROOTLESS),
         "create-without-mount-namespace-v1": _create(without_mount_namespace(), V1),
+        "run-v1": _create(at_once(), V1, starts=True),
+        "run-v2": _create(at_once(), V2, starts=True),
         "exec-v1": _exec(EVERYTHING, V1, kinds=KINDS, cgroups=v1_cgroups),
         "exec-user-namespace-v2": _exec(in_user_namespace(), V2, kinds=user_kinds, cgroups={"": "/sys/fs/cgroup/web"}),
     }

@@ -1,4 +1,5 @@
-/* The end of the init lane, unless a hook runs there: wait for start, close descriptors, load the filter, exec.
+/* The end of the init lane, unless a hook runs there: wait for start, close descriptors, load the filter, exec. Without
+ * a FIFO, in `run`, there is no wait.
  *
  * A created container may wait for a long time, and this file has everything that its init still needs. So init unmaps
  * all other memory, including Python and libc. It keeps the pages of this code, a region with the data of the last
@@ -222,7 +223,7 @@ ALONE static long load_filter(const struct last *last, unsigned flags) {
     return raw_call(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, (long)&last->filter, 0, 0);
 }
 
-ALONE static void take_last_steps(struct last *last, const struct range *kept, int count) {
+ALONE static void wait_for_start(const struct last *last, const struct range *kept, int count) {
     char word = 0;
 #if GIVES_BACK
     give_back(last, kept, count);
@@ -232,6 +233,11 @@ ALONE static void take_last_steps(struct last *last, const struct range *kept, i
     if (raw_call(SYS_read, last->fifo, (long)&word, 1, 0, 0) != 1 || word != AWAKE)
         leave();
     tell(last, AWAKE);
+}
+
+ALONE static void take_last_steps(struct last *last, const struct range *kept, int count) {
+    if (last->fifo >= 0)
+        wait_for_start(last, kept, count);
     close_all(last->first_foreign, last->report);
     close_all(last->report + 1, ~0U);
     tell(last, EXECUTING);

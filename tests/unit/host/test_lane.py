@@ -88,7 +88,23 @@ def test_more_descriptors_than_one(ends: tuple[HostRun, Channel]) -> None:
         host_lane.wait_for(run, "waiting")
 
 
-@pytest.mark.parametrize("pid", [None, "7", 1, 0, -1, 2**31, 2**70, 1.5, True, [], os.getpid(), os.getppid()])
+@pytest.mark.parametrize(
+    "pid",
+    [
+        None,
+        "7",
+        1,
+        0,
+        -1,
+        2**31,
+        2**70,
+        1.5,
+        True,
+        [],
+        pytest.param(os.getpid(), id="own"),
+        pytest.param(os.getppid(), id="the parent's"),
+    ],
+)
 def test_only_a_child_of_ours_is_adopted(ends: tuple[HostRun, Channel], pid: Any) -> None:
     run, theirs = ends
     run.pid, run.pidfd = 7, -1

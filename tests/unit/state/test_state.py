@@ -164,6 +164,14 @@ def test_the_status_follows_the_fifo_and_the_executable(tmp_path: Path) -> None:
     assert state.status() == "running"
 
 
+def test_run_and_restore_keep_the_first_name_of_the_fifo(tmp_path: Path) -> None:
+    state = living(tmp_path, "1:2")
+    Path(state.directory, states.FIFO_NEW).touch()
+    assert state.status() == "running"  # run: the process has executed
+    state.executable = ""
+    assert state.status() == "creating"  # restore: what its process runs says nothing
+
+
 def test_another_process_of_the_same_pid_is_not_ours(tmp_path: Path) -> None:
     state = living(tmp_path, "")
     state.start_time -= 1
