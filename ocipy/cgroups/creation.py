@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ocipy.cgroups.layout import Layout
 
 NOT_PERMITTED = (EPERM, EACCES, EROFS)
+# A new cgroup is a domain if one of these is enabled in its parent: they cannot be in a threaded one (cgroups(7)).
+DOMAIN_CONTROLLERS = ("memory", "io", "hugetlb")
 DELEGATE = "/sys/kernel/cgroup/delegate"
 # The specification's list, for a kernel that does not report one (config-linux.md, Cgroup ownership).
 DELEGATED = ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads")
@@ -46,6 +48,7 @@ def make_cgroup(
     enable: Iterable[str] = (),
     domain: bool = True,
     cpuset: bool = True,
+    frozen: bool = True,
 ) -> None:
     """Make the cgroup that `locate` found. Raises Error, OSError; cgroup.created lists what was made.
 
@@ -53,6 +56,7 @@ def make_cgroup(
     enable: the v2 controllers that are needed on a hybrid host. On a v2 host all available ones are enabled.
     domain: whether limits are set that a threaded cgroup cannot have (memory, I/O, CPU, hugetlb).
     cpuset: fill a v1 cpuset. Otherwise the caller must do so (fill_cpuset) before any process joins it.
+    frozen: refuse a frozen cgroup. Otherwise the caller must do so (refuse_frozen).
     """
     planned = cgroup.created
     cgroup.created = []
@@ -71,10 +75,13 @@ def make_cgroup(
         if cpuset and "cpuset" in name.split(","):
             fill_cpuset(path, top)
         if not name:
-            enable_controllers(path, top, layout.unified_controllers if layout.mode == "v2" else tuple(enable))
-            if layout.mode == "v2" and path != top:
+            on = enable_controllers(path, top, layout.unified_controllers if layout.mode == "v2" else tuple(enable))
+            is_domain = path in cgroup.created and any(name in on for name in DOMAIN_CONTROLLERS)
+            if layout.mode == "v2" and path != top and not is_domain:
                 _check_type(path, domain)
-    _check_fit(cgroup)
+    _check_empty(cgroup)
+    if frozen:
+        refuse_frozen(cgroup)
 
 
 def complete(cgroup: Cgroup, layout: Layout) -> None:
@@ -108,18 +115,21 @@ def fill_cpuset(path: str, top: str) -> None:
             files.write(directory + file, value)
 
 
-def enable_controllers(path: str, top: str, wanted: tuple[str, ...]) -> None:
-    """Enable controllers for a v2 cgroup in all cgroups above it (cgroup.subtree_control). Raises OSError.
+def enable_controllers(path: str, top: str, wanted: tuple[str, ...]) -> list[str]:
+    """Enable controllers for a v2 cgroup in all cgroups above it (cgroup.subtree_control). Returns those that were
+    enabled in its parent before, if it had to look. Raises OSError.
 
     Enabled ones are not written again, since enabling waits for every process there. Refused ones (in use elsewhere,
     not delegated, realtime tasks) are skipped: the write that needs the controller reports it.
     """
     if not wanted:
-        return
+        return []
+    before: list[str] | None = None
     lacking: list[tuple[str, list[str]]] = []
     while path != top:
         path = files.parent_of(path)
         on = words_of(files.read(path + "/cgroup.subtree_control"))
+        before = on if before is None else before
         if all(name in on for name in wanted):
             break
         lacking.append((path, on))
@@ -128,6 +138,7 @@ def enable_controllers(path: str, top: str, wanted: tuple[str, ...]) -> None:
         missing = [name for name in wanted if name not in on and name in there]
         if missing:
             _enable(directory, missing)
+    return before or []
 
 
 def _enable(directory: str, names: list[str]) -> None:
@@ -156,8 +167,8 @@ def _check_type(path: str, domain: bool) -> None:
         files.write(path + "/cgroup.type", "threaded")
 
 
-def _check_fit(cgroup: Cgroup) -> None:
-    """Refuse a cgroup with processes, or one in which a process would hang (config-linux.md, Control groups)."""
+def _check_empty(cgroup: Cgroup) -> None:
+    """Refuse a cgroup with processes (config-linux.md, Control groups)."""
     for path in cgroup.paths.values():
         if path in cgroup.created:
             continue
@@ -167,6 +178,10 @@ def _check_fit(cgroup: Cgroup) -> None:
                 f"container's cgroup is not empty: {count} process(es) found",
                 hint=f"they are in {path}; another container may use it",
             )
+
+
+def refuse_frozen(cgroup: Cgroup) -> None:
+    """Refuse a cgroup in which a process would hang (config-linux.md, Control groups). Raises Error, OSError."""
     if freezer.blocks_newcomers(cgroup.paths):
         raise Error("container's cgroup unexpectedly frozen", hint="it or a cgroup above it is frozen: thaw that first")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from ocipy import log
-from ocipy.cgroups.creation import NOT_PERMITTED, delegate, fill_cpuset, locate, make_cgroup
+from ocipy.cgroups.creation import NOT_PERMITTED, delegate, fill_cpuset, locate, make_cgroup, refuse_frozen
 from ocipy.cgroups.device_filter import set_devices
 from ocipy.cgroups.layout import probe
 from ocipy.errors import Error, caused_by
@@ -43,7 +43,10 @@ def cgroup_create(run: HostRun, step: CgroupCreate) -> None:
     run.state.save()
     run.cgroup = cgroup
     try:
-        make_cgroup(cgroup, layout, tolerant=step.tolerant, enable=step.enable, domain=step.domain, cpuset=step.cpuset)
+        make_cgroup(
+            cgroup, layout, tolerant=step.tolerant, enable=step.enable, domain=step.domain, cpuset=step.cpuset,
+            frozen=step.frozen,
+        )  # fmt: skip
         if not step.cpuset and "cpuset" in cgroup.paths:
             run.cpuset = (cgroup.paths["cpuset"], layout.top("cpuset"))
         if not cgroup.paths and step.pids_shared:
@@ -103,7 +106,11 @@ def cgroup_join(run: HostRun, step: CgroupJoin) -> None:
     """Move init, or the stage before it, into the v2 cgroup, unless it was cloned into it. It enters v1 by itself."""
     run.fds.close_cgroups()
     cgroup = _cgroup(run)
-    if "" not in cgroup.paths or run.in_cgroup:
+    if "" not in cgroup.paths:
+        return
+    if cgroup.mode == "v2":
+        refuse_frozen(cgroup)  # a frozen process can be killed
+    if run.in_cgroup:
         return
     try:
         cgroup.join(run.pid, only_unified=True)

@@ -23,9 +23,17 @@ from ocipy.linux.constants import (
     POLLIN,
     SIGKILL,
 )
+from ocipy.linux.files import write_file
 from ocipy.phases import is_timed, phase
-from ocipy.plan.lane import Adopt, GiveProcfs, PrivateProcfs, SaveState, TellInit, WaitForInit
-from ocipy.state.state import is_our_child, pidfd_inode_of, process_start
+from ocipy.plan.lane import Adopt, GiveProcfs, PrivateProcfs, SaveConfig, SaveState, TellInit, WaitForInit
+from ocipy.state.state import (
+    CONFIG_FILE,
+    executable_of,
+    is_our_child,
+    own_streams,
+    pidfd_inode_of,
+    process_start,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,11 +99,25 @@ def adopt(run: HostRun, step: Adopt) -> None:
 @carries_out(SaveState)
 def save_state(run: HostRun, step: SaveState) -> None:
     """Write the pid of init to the state, so that delete finds init if create is killed afterwards."""
+    if not run.state.executable:
+        run.state.executable = executable_of("self")
+        run.state.streams = own_streams()
+    record_process(run)
+
+
+def record_process(run: HostRun) -> None:
+    """Write the pid of the container's process to the state. Raises Error."""
     run.state.pid = run.pid
     run.state.start_time = process_start(run.pid)
     run.state.pidfd_inode = pidfd_inode_of(run.pidfd)
     run.state.cgroup = run.cgroup.to_state() if run.cgroup is not None else None
     run.state.save()
+
+
+@carries_out(SaveConfig)
+def save_config(run: HostRun, step: SaveConfig) -> None:
+    """Copy the config: later changes of the bundle have no effect."""
+    write_file(run.state.directory + "/" + CONFIG_FILE, _kernel.json_dumps(run.config))
 
 
 @carries_out(TellInit)

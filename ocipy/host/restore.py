@@ -21,7 +21,7 @@ from ocipy.criu.directory import DESCRIPTORS, open_directory
 from ocipy.criu.images import check_pages
 from ocipy.errors import Error, reported_as
 from ocipy.host.context import HostRun, carries_out
-from ocipy.host.lane import save_state
+from ocipy.host.lane import record_process
 from ocipy.init.context import Init
 from ocipy.init.mounts import bind, copy_symlink, open_target, set_attributes, set_recursive
 from ocipy.init.paths import open_below
@@ -45,7 +45,6 @@ from ocipy.linux.constants import (
 from ocipy.linux.files import read_file, write_file
 from ocipy.linux.text import decode, encode, lines_of
 from ocipy.plan import checkpoint as plan
-from ocipy.plan.lane import SaveState
 from ocipy.plan.masks import Mask
 from ocipy.plan.mount_options import NewMount
 from ocipy.plan.mounts import Bind, CopySymlink
@@ -62,7 +61,7 @@ from ocipy.plan.restore import (
 )
 from ocipy.plan.restore_request import RestoreFacts, restore_options
 from ocipy.plan.rootfs import RootReadonly
-from ocipy.state.state import FIFO_NEW, now
+from ocipy.state.state import FIFO_NEW, now, own_streams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,6 +88,7 @@ def _session(run: HostRun) -> CriuSession:
 def begin_restore(run: HostRun, step: BeginRestore) -> None:
     """Mark the container as being created, until `restored` undoes that. Make the directory to mount its root on."""
     write_file(run.state.directory + "/" + FIFO_NEW, b"")
+    run.state.streams = own_streams()
     posix.mkdir(run.state.directory + "/" + ROOT, 0o700)
 
 
@@ -209,7 +209,7 @@ def restore_namespaces(run: HostRun, step: RestoreNamespaces) -> None:
     options |= dict(zip(("images_dir_fd", "work_dir_fd"), run.criu_directories, strict=False))
     _session(run).send({"type": messages.RESTORE, "opts": options})
     _serve(run, step.request.flags, until="setup-namespaces")
-    save_state(run, SaveState())  # from here on delete must find a process
+    record_process(run)  # from here on delete must find a process
 
 
 @carries_out(RestoreLoopback)
@@ -279,7 +279,7 @@ def _serve(run: HostRun, flags: CriuFlags, mounts: Sequence[Bind | RootReadonly 
         script = notify.get("script")
         _take_process(run, notify.get("pid", 0), script)
         if script == "post-restore":
-            save_state(run, SaveState())
+            record_process(run)
             in_child("setting flags", lambda: _renew_attributes(run, mounts), interrupts=run.interrupts)
         _take_master(run, fds, script)
         if script == until:
@@ -342,7 +342,7 @@ def _take_master(run: HostRun, fds: list[int], script: str) -> None:
 def restored(run: HostRun, step: Restored) -> None:
     """Record that the container is running."""
     run.state.created = now()
-    save_state(run, SaveState())
+    record_process(run)
     posix.unlink(run.state.directory + "/" + FIFO_NEW)
     _session(run).finish()
     posix.rmdir(run.state.directory + "/" + ROOT)  # it is a mount point only in criu's mount namespace

@@ -17,7 +17,7 @@ from ocipy.host.lane import carry_out
 from ocipy.host.machine import describe_host
 from ocipy.linux import _kernel
 from ocipy.linux.constants import SIGKILL, WCLONE
-from ocipy.linux.files import unlink, write_file
+from ocipy.linux.files import unlink
 from ocipy.operations import bundle
 from ocipy.operations.delete import release_root, remove_cgroup, run_poststop
 from ocipy.operations.kill import end_process
@@ -26,7 +26,7 @@ from ocipy.plan.build import build
 from ocipy.plan.namespaces import new_kinds
 from ocipy.plan.waiting import Running
 from ocipy.state.directory import check_id, make_directory, remove_directory
-from ocipy.state.state import CONFIG_FILE, State, executable_of, now
+from ocipy.state.state import State, now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,11 +109,9 @@ def new_state(options: Options, config: Config) -> State:
     state = State(options.state_directory, options.container_id, options.bundle)
     state.rootfs = bundle.root_path(options.bundle, config)
     state.created = now()
-    state.executable = executable_of("self")
     state.no_new_keyring = options.no_new_keyring
     state.shares_pids = "pid" not in new_kinds(config)
     state.annotations = config.get("annotations") or {}
-    state.streams = [posix.readlink(f"/proc/self/fd/{fd}") for fd in range(3)]
     return state
 
 
@@ -141,7 +139,6 @@ def make_container(run: HostRun, root: str, *, console_socket: str) -> int:
         # An engine takes any pid file for success, even an old one.
         unlink(options.pid_file)
     try:
-        write_file(options.state_directory + "/" + CONFIG_FILE, _kernel.json_dumps(config))
         with phase(EXEC if isinstance(plan.host[-1], Running) else "carry out the plan"):
             carry_out(run)
         if run.lender is not None:

@@ -63,9 +63,7 @@ def _planned(root: str, options: Options, flags: CriuFlags, criu_path: str, root
         posix.close(open_directory(flags.work_path, "--work-path", make=True))
     if flags.lazy_pages:
         _check_lazy_pages(program)
-    state = new_state(options, config)
-    state.executable = ""  # criu restores a process that has executed long ago
-    return HostRun(config, options, planned, state)
+    return HostRun(config, options, planned, new_state(options, config))
 
 
 def _check_lazy_pages(path: str) -> None:

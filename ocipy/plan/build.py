@@ -18,6 +18,7 @@ from ocipy.plan.lane import (
     Adopt,
     GiveProcfs,
     PrivateProcfs,
+    SaveConfig,
     SaveState,
     TakeProcfs,
     TellInit,
@@ -161,6 +162,7 @@ def _make_root(planner: Planner) -> None:
     confined = mounts.first_of_cgroup(planner)
     mounts.plan_mounts(planner, start=private, end=confined)
     cgroup.plan_cgroup_meanwhile(planner, devices=not rules_later)
+    planner.add(SaveConfig())
     if at_once:
         # Last, since init does not wait for it. If create is killed before, init dies with it.
         planner.add(SaveState())

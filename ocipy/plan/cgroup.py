@@ -36,8 +36,9 @@ class CgroupCreate(HostStep):
     """Make the cgroup.
 
     path: cgroupsPath, or "". tolerant: continue without one if it is not permitted. enable: v2 controllers to enable
-    for it. domain: it gets limits that a threaded cgroup cannot have. cpuset: fill the v1 cpuset now. pids_shared: the
-    container shares its pid namespace with the host or with another container.
+    for it. domain: it gets limits that a threaded cgroup cannot have. cpuset: fill the v1 cpuset now. frozen: refuse a
+    frozen one now, instead of when init is in it. pids_shared: the container shares its pid namespace with the host or
+    with another container.
     """
 
     path: str
@@ -45,6 +46,7 @@ class CgroupCreate(HostStep):
     enable: tuple[str, ...]
     domain: bool
     cpuset: bool
+    frozen: bool
     pids_shared: bool
 
     def describe(self) -> str:
@@ -127,8 +129,8 @@ class CgroupCheckMemory(HostStep):
         return f"the current usage must not exceed {in_bytes(self.limit)}"
 
 
-def plan_cgroup_create(planner: Planner) -> None:
-    """Make the cgroup and write what it needs before a process joins."""
+def plan_cgroup_create(planner: Planner, *, for_init: bool = True) -> None:
+    """Make the cgroup and write what it needs before a process joins. for_init: init joins it, not criu."""
     config, host, options = planner.config, planner.host, planner.options
     if options.no_cgroup:
         _plan_without(planner)
@@ -153,6 +155,7 @@ def plan_cgroup_create(planner: Planner) -> None:
                 action[0] == "cgroup_write" and action[2]["file"].startswith(DOMAIN) for action in later.actions
             ),
             cpuset=not _joined_late(host, options),
+            frozen=not for_init or host.cgroup_mode != "v2",
             pids_shared=not has_namespace(config, "pid"),
         )
     )

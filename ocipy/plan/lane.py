@@ -101,6 +101,12 @@ class SaveState(HostStep):
     words = "from here on delete can find the container"
 
 
+class SaveConfig(HostStep):
+    """Keep config.json for later commands."""
+
+    words = "config.json as it is now, for later commands"
+
+
 class Undumpable(InitStep):
     """PR_SET_DUMPABLE 0 (CVE-2016-9962)."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ocipy.plan import build as create
 from ocipy.plan import cgroup, hooks, intel_rdt, mounts, namespace_contents, namespaces, terminal
 from ocipy.plan.checkpoint import NO_NEW_PRIVS, CriuFlags, describe_version, external_kinds, refuse
-from ocipy.plan.lane import PrivateProcfs
+from ocipy.plan.lane import PrivateProcfs, SaveConfig
 from ocipy.plan.masks import Mask
 from ocipy.plan.model import HostStep, Planner
 from ocipy.plan.mount_options import NewMount
@@ -101,6 +101,7 @@ def build(
     planner = Planner(config, host, options)
     planner.add(PrivateProcfs(sysctl=False))
     planner.add(BeginRestore())
+    planner.add(SaveConfig())
     if uses(planner, HOOKS):
         hooks.plan_hooks_output(planner)
         hooks.plan_hooks_later(planner)
@@ -145,7 +146,7 @@ def _plan_criu(planner: Planner, made: Plan, flags: CriuFlags, program: str) -> 
     )
     points = [_without_attributes(step) for step in made.init if isinstance(step, Bind | NewMount)]
     planner.add(RestoreMountPoints("/mounts", mounts=tuple(points)))
-    cgroup.plan_cgroup_create(planner)
+    cgroup.plan_cgroup_create(planner, for_init=False)
     if uses(planner, INTEL_RDT):
         intel_rdt.plan_groups(planner)
     cgroup.plan_cgroup_cpuset(planner)  # nothing can join before this

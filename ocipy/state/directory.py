@@ -58,11 +58,13 @@ def check_id(container_id: str) -> None:
 def make_directory(root: str, container_id: str) -> int:
     """Make ROOT/ID and lock it. Returns the lock's descriptor. mkdir(2) decides between two creates. Raises Error."""
     check_id(container_id)
-    _make_root(root)
-    _check_root(root)
     directory = root + "/" + container_id
     try:
-        posix.mkdir(directory, 0o700)
+        try:
+            posix.mkdir(directory, 0o700)
+        except FileNotFoundError:
+            _make_root(root)
+            posix.mkdir(directory, 0o700)
     except FileExistsError:
         raise Error(
             "container with given ID already exists", hint="choose another id, or delete the container first"
@@ -77,6 +79,7 @@ def make_directory(root: str, container_id: str) -> int:
         raise
     if fd < 0:
         raise Error("the container was deleted while it was being created")
+    _check_root(root)
     return fd
 
 
@@ -102,7 +105,7 @@ def _check_root(root: str) -> None:
     with sudo and their own directory. In a sticky directory such as /tmp, entries are safe from others.
     """
     about = posix.stat(root)
-    if about.st_uid not in (0, posix.geteuid()):
+    if about.st_uid and about.st_uid != posix.geteuid():
         log.warning(f"{root}: --root belongs to uid {about.st_uid}, who can rename and remove the containers in it")
     elif about.st_mode & (S_IWOTH | S_ISVTX) == S_IWOTH:
         log.warning(f"{root}: --root is writable by everyone, who can rename and remove the containers in it")

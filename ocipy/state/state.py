@@ -297,6 +297,11 @@ def executable_of(pid: int | str) -> str:
     return f"{about.st_dev}:{about.st_ino}"
 
 
+def own_streams() -> list[str]:
+    """The names of our standard streams. Raises OSError."""
+    return [posix.readlink(f"/proc/self/fd/{fd}") for fd in range(3)]
+
+
 def pidfd_inode_of(pidfd: int) -> int:
     """The inode of a pidfd, unique for each process of a boot since Linux 6.9 (pidfs); 0 before. Raises OSError."""
     return posix.stat(pidfd).st_ino if _kernel.fstatfs(pidfd)[0] == PID_FS_MAGIC else 0

@@ -49,7 +49,7 @@ def test_a_run_that_is_killed_after_the_exec_leaves_a_running_container(
     bundle.args("sleep", "1000").write()
     mark = runtime.root / id / "exec.fifo.new"
     fault = ["-P", str(mark), "-e", "inject=unlink:error=EIO:signal=KILL"]
-    runtime.call("run", "--detach", "--bundle", bundle.path, id, prefix=["strace", "-f", "-o", "/dev/null", *fault])
+    runtime.call("run", "--detach", "--bundle", bundle.path, id, prefix=["strace", "-o", "/dev/null", *fault])
     assert mark.exists()
     assert runtime.state(id)["status"] == "running"
     runtime.call("exec", id, "true").ok()

@@ -229,6 +229,16 @@ def test_threaded_cgroup(v2: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     remove(cgroup)
 
 
+def test_the_type_of_a_new_cgroup_follows_from_its_parent(v2: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A controller that no threaded cgroup can have is enabled there."""
+    monkeypatch.setitem(CONTROL["v2"], "cgroup.type", "not read\n")
+    (v2.path / "cgroup.subtree_control").write_text("memory\n")
+    remove(make(layout_v2(v2), "/a"))
+    (v2.path / "cgroup.subtree_control").write_text("cpu pids\n")
+    with pytest.raises(Error, match="not read"):
+        make(layout_v2(v2), "/a")
+
+
 def test_cgroup_of_another_container_is_refused(v2: Tree) -> None:
     make(layout_v2(v2), "/a")
     (v2.path / "a/cgroup.procs").write_text("1\n2\n")
@@ -251,6 +261,9 @@ def test_frozen_cgroup_is_refused(v2: Tree, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(CONTROL["v2"], "cgroup.events", "populated 0\nfrozen 1\n")
     with pytest.raises(Error, match="container's cgroup unexpectedly frozen"):
         make(layout_v2(v2), "/a")
+    cgroup = make(layout_v2(v2), "/b", frozen=False)
+    with pytest.raises(Error, match="container's cgroup unexpectedly frozen"):
+        creation.refuse_frozen(cgroup)
 
 
 def test_refused_mkdir(v2: Tree) -> None:

@@ -41,7 +41,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HostRun:
 
 def create(run: HostRun) -> None:
     cgroup.cgroup_create(
-        run, CgroupCreate(path="/a/b", tolerant=False, enable=(), domain=False, cpuset=True, pids_shared=False)
+        run,
+        CgroupCreate(path="/a/b", tolerant=False, enable=(), domain=False, cpuset=True, frozen=True, pids_shared=False),
     )
 
 

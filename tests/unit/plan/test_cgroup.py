@@ -58,7 +58,8 @@ def test_without_anything_there_is_still_a_cgroup() -> None:
             "cgroup_create", "cgroup_open", "cgroup_join", "cgroup_cpuset", "tell", "cgroup_devices",
         ]  # fmt: skip
         assert vars(plan.host[0]) == {
-            "path": "", "tolerant": False, "enable": (), "domain": False, "cpuset": False, "pids_shared": True,
+            "path": "", "tolerant": False, "enable": (), "domain": False, "cpuset": False, "frozen": True,
+            "pids_shared": True,
         }  # fmt: skip
         assert [(step.action, vars(step).get("skip")) for step in plan.init] == [
             ("cgroup_enter", "cpuset"), ("wait", None), ("cgroup_enter", ""),

@@ -46,9 +46,10 @@ def test_the_steps_kept_from_create(name: str) -> None:
     plan, made = built(config_of_everything(), HOSTS[name])
     actions = [step.action for step in plan.host]
     order = [
-        "private_procfs", "restoring", "keep_hook", "open_namespace", "restore_criu", "restore_mount_points",
-        "cgroup_create", "cgroup_cpuset", "restore_join", "cgroup_devices", "cgroup_write", "restore_namespaces",
-        "restore_loopback", "net_devices", "hook", "restore_processes", "send_console", "restored",
+        "private_procfs", "restoring", "save_config", "keep_hook", "open_namespace", "restore_criu",
+        "restore_mount_points", "cgroup_create", "cgroup_cpuset", "restore_join", "cgroup_devices", "cgroup_write",
+        "restore_namespaces", "restore_loopback", "net_devices", "hook", "restore_processes", "send_console",
+        "restored",
     ]  # fmt: skip
     if name == "v2":
         order.remove("cgroup_cpuset")
