@@ -25,7 +25,7 @@ from ocipy.linux.constants import (
 )
 from ocipy.linux.files import write_file
 from ocipy.phases import is_timed, phase
-from ocipy.plan.lane import Adopt, GiveProcfs, PrivateProcfs, SaveConfig, SaveState, TellInit, WaitForInit
+from ocipy.plan.lane import Adopt, GiveProcfs, PassProcfs, PrivateProcfs, SaveConfig, SaveState, TellInit, WaitForInit
 from ocipy.state.state import (
     CONFIG_FILE,
     executable_of,
@@ -54,6 +54,12 @@ def private_procfs(run: HostRun, step: PrivateProcfs) -> None:
     if step.sysctl:
         # A procfs with /proc/sys is dangerous to leak: init closes it after the last sysctl.
         run.fds.sysctl = procfs.open_private(subset_pid=False)
+
+
+@carries_out(PassProcfs)
+def pass_procfs(run: HostRun, step: PassProcfs) -> None:
+    """Send init the procfs. Ours stays open until init has closed its own: the last close waits for a grace period."""
+    channel_of(run).send("procfs", fd=run.fds.procfs)
 
 
 @carries_out(GiveProcfs)

@@ -10,22 +10,27 @@ from ocipy.cgroups.layout import probe
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
     AT_FDCWD,
-    CAP_CHECKPOINT_RESTORE,
     OPEN_TREE_CLOEXEC,
     OPEN_TREE_CLONE,
-    PR_CAPBSET_READ,
 )
 from ocipy.linux.files import read_file
 from ocipy.linux.namespaces import in_user_namespace
+from ocipy.plan.fields import process_of
 from ocipy.plan.model import Host
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.config.types import Config
 
-def describe_host(rootless: bool | None = None) -> Host:
-    """Describe this machine. rootless: None to detect it (--rootless auto)."""
+
+def describe_host(rootless: bool | None = None, config: Config | None = None) -> Host:
+    """Describe this machine. rootless: None to detect it (--rootless auto). config: leave out what it does not ask for:
+    the security modules, if it has no label."""
     release = posix.uname().release.split(".")
     uid = posix.geteuid()
     nested = in_user_namespace()
     layout = probe()
+    labelled = config is None or _has_label(config)
     return Host(
         kernel=(int(release[0]), _leading_number(release[1])),
         uid=uid,
@@ -34,12 +39,18 @@ def describe_host(rootless: bool | None = None) -> Host:
         clones_mounts=not nested or _clones_mounts(),
         rootless=(uid != 0 or nested) if rootless is None else rootless,
         capabilities=_kernel.capget()[1],
-        last_capability=_last_capability(),
+        last_capability=_kernel.last_capability(),
         cgroup_mode=layout.mode,
         cgroup_controllers=layout.controllers,
-        apparmor=_says("/sys/module/apparmor/parameters/enabled", b"Y"),
-        selinux=is_present("/sys/fs/selinux/class"),
+        apparmor=labelled and _says("/sys/module/apparmor/parameters/enabled", b"Y"),
+        selinux=labelled and is_present("/sys/fs/selinux/class"),
     )
+
+
+def _has_label(config: Config) -> bool:
+    process = process_of(config)
+    labels = process.get("apparmorProfile"), process.get("selinuxLabel"), (config.get("linux") or {}).get("mountLabel")
+    return any(labels)
 
 
 def _clones_mounts() -> bool:
@@ -48,24 +59,6 @@ def _clones_mounts() -> bool:
         posix.close(_kernel.open_tree(AT_FDCWD, "/", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC))
     except OSError as error:
         return error.errno != errno.EPERM
-    return True
-
-
-def _last_capability() -> int:
-    """Return the highest capability that the kernel knows. Not from /proc/sys: a /proc with subset=pid lacks it."""
-    last = CAP_CHECKPOINT_RESTORE  # the last one since Linux 5.9
-    while _knows_capability(last + 1):
-        last += 1
-    while last > 0 and not _knows_capability(last):
-        last -= 1
-    return last
-
-
-def _knows_capability(number: int) -> bool:
-    try:
-        _kernel.prctl(PR_CAPBSET_READ, number)
-    except OSError:
-        return False
     return True
 
 

@@ -96,6 +96,9 @@ def set_name(name: str) -> None:
 def capget() -> tuple[int, int, int]:
     """(effective, permitted, inheritable) of this thread, each a 64-bit mask."""
 
+def last_capability() -> int:
+    """Return the highest capability that the kernel knows."""
+
 def capset(effective: int, permitted: int, inheritable: int) -> None: ...
 def prlimit(pid: int, resource: int, soft: int, hard: int) -> tuple[int, int]:
     """Set the limits, unless both are negative. Returns the old (soft, hard); RLIM_INFINITY is 2**64-1."""

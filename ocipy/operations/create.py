@@ -88,7 +88,7 @@ def _planned(
     """The run for a config that has been read. Raises Error."""
     options.notify_socket = bool(posix.environ.get(b"NOTIFY_SOCKET"))
     with phase("probe the host"):
-        host = describe_host(rootless)
+        host = describe_host(rootless, config)
     with phase("plan"):
         plan = build(config, host, options)
     for pointer, text in misspelt:

@@ -132,7 +132,7 @@ def _planned(
     paths = state.cgroup["paths"] if state.cgroup is not None else {}
     target = Target(kinds=_foreign_kinds(state), cgroups=sub_cgroups(paths, cgroups), chosen=bool(cgroups))
     with phase("probe the host"):
-        host = describe_host(rootless)
+        host = describe_host(rootless, config)
     with phase("plan"):
         plan = build(config, host, options, target)
     own = saved.get("process")

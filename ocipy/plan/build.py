@@ -17,7 +17,7 @@ from ocipy.plan import (
 from ocipy.plan.lane import (
     Adopt,
     GiveProcfs,
-    PrivateProcfs,
+    PassProcfs,
     SaveConfig,
     SaveState,
     TakeProcfs,
@@ -26,6 +26,7 @@ from ocipy.plan.lane import (
     WaitForHost,
     WaitForInit,
     meet,
+    plan_procfs,
 )
 from ocipy.plan.model import Planner
 from ocipy.plan.process import HeedSignals
@@ -84,12 +85,9 @@ def _open_on_host(planner: Planner) -> None:
         from ocipy.plan import seccomp
 
         seccomp.plan_seccomp_compile(planner)
-    if starts_at_once(planner):
-        planner.add(ReportPipe())
-        planner.add(Creating())
-    else:
-        planner.add(Fifo())
-    planner.add(PrivateProcfs(sysctl=bool((planner.config.get("linux") or {}).get("sysctl"))))
+    planner.add(ReportPipe() if starts_at_once(planner) else Fifo())
+    if uses(planner, SYSCTL) or not namespaces.mounts_at_once(planner.config, planner.host):
+        plan_procfs(planner)
     namespaces.plan_join(planner)
     if uses(planner, SYSCTL):
         from ocipy.plan import sysctl
@@ -115,6 +113,9 @@ def _make_init(planner: Planner) -> None:
     staged = namespaces.needs_stages(config)
     at_once = namespaces.mounts_at_once(config, host)
     namespaces.plan_clone(planner)
+    passed = plan_procfs(planner)
+    if passed:
+        planner.add(PassProcfs())
     if not at_once:
         planner.add(SaveState())
     if staged:
@@ -137,6 +138,8 @@ def _make_init(planner: Planner) -> None:
         planner.add(TellInit(barrier="begin"))
         planner.add(WaitForHost(barrier="begin"))
     planner.add(Undumpable())
+    if passed:
+        planner.add(TakeProcfs())
     if not cgroup.unit_is_late(planner):
         process.plan_affinity(planner)
     process.plan_session(planner)
@@ -163,6 +166,8 @@ def _make_root(planner: Planner) -> None:
     mounts.plan_mounts(planner, start=private, end=confined)
     cgroup.plan_cgroup_meanwhile(planner, devices=not rules_later)
     planner.add(SaveConfig())
+    if starts_at_once(planner):
+        planner.add(Creating())
     if at_once:
         # Last, since init does not wait for it. If create is killed before, init dies with it.
         planner.add(SaveState())

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ocipy.config.mount_options import parse_idmap
 from ocipy.errors import Error
 from ocipy.linux.constants import NO_ID
+from ocipy.plan.lane import plan_procfs
 from ocipy.plan.model import HostStep
 from ocipy.plan.namespaces import id_maps, joined_kinds, ranges_in_words, triples
 
@@ -62,6 +63,7 @@ def plan_idmap(planner: Planner, mount: MountEntry) -> str:
     for step in planner.plan.host:
         if isinstance(step, IdmapSource) and (step.uids, step.gids) == (uids, gids):
             return step.pointer
+    plan_procfs(planner)
     planner.add(IdmapSource(pointer, uids=uids, gids=gids))
     return pointer
 

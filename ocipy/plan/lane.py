@@ -69,6 +69,13 @@ class PrivateProcfs(HostStep):
         return "for the runtime alone" + if_set(self.sysctl, ", and a second one with /proc/sys")
 
 
+class PassProcfs(HostStep):
+    """Send init the private procfs, which was made after the clone."""
+
+    words = "to init, before it mounts anything"
+    tells = "procfs"
+
+
 class GiveProcfs(HostStep):
     """Send a process that has joined a pid namespace its own directory of /proc.
 
@@ -83,7 +90,7 @@ class GiveProcfs(HostStep):
 
 
 class TakeProcfs(InitStep):
-    """Take what GiveProcfs sends."""
+    """Take what PassProcfs or GiveProcfs sends."""
 
     words = "from the host"
     awaits = "procfs"
@@ -111,6 +118,14 @@ class Undumpable(InitStep):
     """PR_SET_DUMPABLE 0 (CVE-2016-9962)."""
 
     words = "other processes in its namespaces cannot inspect init"
+
+
+def plan_procfs(planner: Planner) -> bool:
+    """Mount the private procfs, unless an earlier step does. Returns whether it was missing."""
+    missing = not any(isinstance(step, PrivateProcfs) for step in planner.plan.host)
+    if missing:
+        planner.add(PrivateProcfs(sysctl=bool((planner.config.get("linux") or {}).get("sysctl"))))
+    return missing
 
 
 def meet(planner: Planner, later: Planner, arrived: str, go_on: str, *, hooks: bool = False) -> None:

@@ -164,7 +164,7 @@ def watched_by_systemd() -> dict[str, Any]:
 def at_once() -> dict[str, Any]:
     """Without what happens between create and start, `run` lets init go on to the exec."""
     changed = deepcopy(EVERYTHING)
-    del changed["hooks"], changed["linux"]["intelRdt"], changed["linux"]["netDevices"]
+    del changed["hooks"], changed["linux"]["intelRdt"], changed["linux"]["netDevices"], changed["linux"]["sysctl"]
     return changed
 
 

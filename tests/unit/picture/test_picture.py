@@ -28,8 +28,8 @@ def test_a_waiting_step_is_drawn_below_the_telling_one(picture: Picture) -> None
     rows = {id_of(box): box.row for box in picture.boxes}
     told = {(box.lane, box.tells) for box in picture.boxes if box.tells}
     waits = [box for box in picture.boxes if (other_lane(box.lane), box.awaits) in told]
-    assert [box.action for box in waits if box.action != "wait"] == ["enter_network"]
-    assert len(picture.arrows) == len(waits) == len(told) == 4
+    assert [box.action for box in waits if box.action != "wait"] == ["take_procfs", "enter_network"]
+    assert len(picture.arrows) == len(waits) == len(told) == 5
     assert all(rows[one] < rows[other] for one, other, _ in picture.arrows)
 
 

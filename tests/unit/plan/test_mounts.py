@@ -12,6 +12,7 @@ from ocipy.linux.paths import ALLOWED_IN_PROC
 from ocipy.plan import mounts
 from ocipy.plan.classic_mounts import Remount
 from ocipy.plan.idmap import IdmapJoin, IdmapSource
+from ocipy.plan.lane import PrivateProcfs
 from ocipy.plan.model import Host, Options, Plan, Planner
 from ocipy.plan.mounts import Bind, CopySymlink, Mount, OpenMountSource, RemountReadonly
 from tests.unit.documents import refused_at
@@ -224,9 +225,10 @@ def test_shared_roots_keep_bind_mounts_peers_of_their_sources() -> None:
 def test_idmap_by_the_mounts_own_maps() -> None:
     plan = planned(bind("ridmap", uidMappings=MAPS, gidMappings=MAPS))
     triples = ((0, 100000, 65536),)
-    assert plan.host[0] == IdmapSource("/mounts/0", uids=triples, gids=triples)
-    assert vars(plan.host[1])["idmap"] == "/mounts/0"
-    assert vars(plan.host[1])["idmap_recursive"] is True
+    assert plan.host[0] == PrivateProcfs(sysctl=False)  # through which the maps are written
+    assert plan.host[1] == IdmapSource("/mounts/0", uids=triples, gids=triples)
+    assert vars(plan.host[2])["idmap"] == "/mounts/0"
+    assert vars(plan.host[2])["idmap_recursive"] is True
     assert vars(plan.init[0])["opened"]
 
 
@@ -241,8 +243,8 @@ def test_mounts_with_the_same_maps_share_a_user_namespace() -> None:
 
 def test_idmap_without_maps_takes_the_containers() -> None:
     plan = planned(bind("idmap"), namespaces=("mount", "user"), linux={"uidMappings": MAPS, "gidMappings": MAPS})
-    assert vars(plan.host[0])["uids"] == ((0, 100000, 65536),)
-    assert vars(plan.host[1])["idmap_recursive"] is False
+    assert vars(plan.host[1])["uids"] == ((0, 100000, 65536),)
+    assert vars(plan.host[2])["idmap_recursive"] is False
 
 
 def test_idmap_of_a_joined_user_namespace_is_that() -> None:
@@ -258,14 +260,14 @@ def test_idmap_in_the_form_of_crun() -> None:
         "gidMappings": MAPS,
     }
     plan = planned(bind("idmap=uids=@1-3-10#50-60-1;gids=0-7-2"), namespaces=("mount", "user"), linux=linux)
-    assert vars(plan.host[0])["uids"] == ((1, 4, 10), (50, 60, 1))
-    assert vars(plan.host[0])["gids"] == ((0, 7, 2),)
+    assert vars(plan.host[1])["uids"] == ((1, 4, 10), (50, 60, 1))
+    assert vars(plan.host[1])["gids"] == ((0, 7, 2),)
 
 
 def test_an_idmap_is_not_relative_to_mappings_that_have_no_effect() -> None:
     linux = {"uidMappings": MAPS, "gidMappings": MAPS}
     assert refused_at({"mounts": [bind("idmap=uids=@1-3-10")], "linux": linux}) == ["/mounts/0/options"]
-    assert vars(planned(bind("idmap=uids=1-3-10"), linux={"gidMappings": MAPS}).host[0])["gids"] == ((0, 0, 2**32 - 1),)
+    assert vars(planned(bind("idmap=uids=1-3-10"), linux={"gidMappings": MAPS}).host[1])["gids"] == ((0, 0, 2**32 - 1),)
 
 
 @pytest.mark.parametrize(
