@@ -9,7 +9,7 @@ from ocipy.init.context import Descriptors
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import TypeVar
+    from typing import ClassVar, TypeVar
 
     from ocipy.cgroups.cgroup import Cgroup
     from ocipy.children.helper import Helper
@@ -66,6 +66,9 @@ class HostRun:
     and, if there is one, its work directory.
     """
 
+    # Every run: freeing it and its plan and config would copy 25 pages of the snapshot right before the exit.
+    KEPT: ClassVar[list[HostRun]] = []
+
     __slots__ = (
         "bus",
         "cgroup",
@@ -105,6 +108,7 @@ class HostRun:
     )
 
     def __init__(self, config: Config, options: Options, plan: Plan, state: State) -> None:
+        self.KEPT.append(self)
         self.config = config
         self.options = options
         self.plan = plan

@@ -46,6 +46,7 @@ CLOSE_RANGE_CLOEXEC = 4
 CLOSE_RANGE_MAX = 0xFFFFFFFF  # ~0U as the last descriptor: up to the highest
 LOCK_EX = 2
 LOCK_NB = 4
+LOCK_UN = 8
 POLLIN = 1
 POLLPRI = 2
 POLLOUT = 4

@@ -11,7 +11,7 @@ from ocipy.linux.files import exists
 from ocipy.operations.kill import cgroup_of, kill_init
 from ocipy.operations.waking import dismiss
 from ocipy.phases import phase
-from ocipy.state.directory import DOES_NOT_EXIST, STATE, Foreign, check_id, lock, remove_directory
+from ocipy.state.directory import DOES_NOT_EXIST, STATE, Foreign, check_id, lock, lock_again, remove_directory
 from ocipy.state.state import FIFO, FIFO_NEW, ROOTFS_MOUNT, State, load
 
 TYPE_CHECKING = False
@@ -112,9 +112,15 @@ def abandon(state: State, *, locked: bool = True) -> None:
         log.warning(f"{problem}; remove the leftovers with: ocipy delete --force {state.container_id}")
 
 
-def delete_ended(state: State, bus: Connection | None = None) -> None:
-    """Destroy a container of `run` that has ended, unless another delete came first. bus: a connection to systemd."""
-    _finish(state, destroy, bus)
+def delete_ended(state: State, bus: Connection | None = None, directory: int = -1) -> None:
+    """Destroy a container of `run` that has ended, unless another delete came first.
+
+    bus: a connection to systemd. directory: the state directory, from state.directory.unlock.
+    """
+    if directory < 0:
+        _finish(state, destroy, bus)
+    elif lock_again(directory, state.directory):
+        destroy(state, bus)
 
 
 def _finish(state: State, how: Callable[..., None], *arguments: object) -> None:

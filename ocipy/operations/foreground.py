@@ -133,7 +133,7 @@ def _until_end(pid: int, pidfd: int, signals: int, relay: Relay | None, notifier
         if relay is not None:
             watched += relay.watched()
         ready = dict(_kernel.poll(watched, timeout))
-        if signals in ready:
+        if signals in ready and pidfd not in ready:  # otherwise it is SIGCHLD, or comes too late
             _handle_signals(pid, pidfd, signals, relay)
         if relay is not None:
             relay.move(ready)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import posix
-
 from ocipy.operations import foreground
 from ocipy.operations.create import create
 from ocipy.operations.delete import abandon, delete_ended
 from ocipy.operations.start import run_poststart, start
 from ocipy.phases import phase
+from ocipy.state.directory import unlock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def run(
         abandon(created.state)
         raise
     finally:
-        posix.close(lock_fd)
+        unlock(lock_fd)
     with phase("poststart hooks"):
         run_poststart(created.state, created.interrupts)
     if created.bus is not None and (
@@ -72,5 +71,5 @@ def run(
     foreground.warn_of_oom_kill(options.container_id, created.cgroup, status)
     if not keep:
         with phase("delete"):
-            delete_ended(created.state, created.bus)
+            delete_ended(created.state, created.bus, lock_fd)
     return status

@@ -12,7 +12,17 @@ import time
 from ocipy import log
 from ocipy.errors import Error, caused_by
 from ocipy.linux import _kernel
-from ocipy.linux.constants import LOCK_EX, LOCK_NB, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, S_ISVTX, S_IWOTH
+from ocipy.linux.constants import (
+    LOCK_EX,
+    LOCK_NB,
+    LOCK_UN,
+    O_CLOEXEC,
+    O_DIRECTORY,
+    O_NOFOLLOW,
+    O_RDONLY,
+    S_ISVTX,
+    S_IWOTH,
+)
 from ocipy.linux.files import exists
 from ocipy.linux.namespaces import in_user_namespace
 
@@ -60,11 +70,13 @@ def make_directory(root: str, container_id: str) -> int:
     check_id(container_id)
     directory = root + "/" + container_id
     try:
-        try:
-            posix.mkdir(directory, 0o700)
-        except FileNotFoundError:
-            _make_root(root)
-            posix.mkdir(directory, 0o700)
+        about = posix.stat(root)
+    except OSError:
+        _make_root(root)
+        about = posix.stat(root)
+    _check_root(root, about)
+    try:
+        posix.mkdir(directory, 0o700)
     except FileExistsError:
         raise Error(
             "container with given ID already exists", hint="choose another id, or delete the container first"
@@ -79,7 +91,6 @@ def make_directory(root: str, container_id: str) -> int:
         raise
     if fd < 0:
         raise Error("the container was deleted while it was being created")
-    _check_root(root)
     return fd
 
 
@@ -98,13 +109,12 @@ def _make_root(root: str) -> None:
             raise _no_directory(path, error) from None
 
 
-def _check_root(root: str) -> None:
+def _check_root(root: str, about: posix.stat_result) -> None:
     """Warn about a root directory in which others can rename the containers.
 
     A warning is enough, since another user's state is never accepted (Foreign); an error would hit users who call us
     with sudo and their own directory. In a sticky directory such as /tmp, entries are safe from others.
     """
-    about = posix.stat(root)
     if about.st_uid and about.st_uid != posix.geteuid():
         log.warning(f"{root}: --root belongs to uid {about.st_uid}, who can rename and remove the containers in it")
     elif about.st_mode & (S_IWOTH | S_ISVTX) == S_IWOTH:
@@ -122,6 +132,20 @@ def lock(directory: str) -> int:
     if fd < 0:
         raise does_not_exist(directory)
     return fd
+
+
+def unlock(fd: int) -> None:
+    """Release a lock, and keep the directory open for lock_again."""
+    _kernel.flock(fd, LOCK_UN)
+
+
+def lock_again(fd: int, directory: str) -> bool:
+    """Wait for a lock that was released. Returns False if the path no longer leads to that directory: the container is
+    gone. Raises Error if the container stays busy."""
+    deadline = time.monotonic() + LOCK_PATIENCE
+    while not _take(fd, deadline):
+        time.sleep(0.005)
+    return _leads_to(directory, posix.stat(fd))
 
 
 def does_not_exist(directory: str) -> Error:
@@ -167,24 +191,35 @@ def _lock(directory: str, patience: float) -> int:
             posix.close(fd)
             raise Foreign(directory, ours.st_uid)
         try:
-            _kernel.flock(fd, LOCK_EX | LOCK_NB)
-        except BlockingIOError:
+            taken = _take(fd, deadline)
+        except Error:
             posix.close(fd)
-            if time.monotonic() >= deadline:
-                raise Error(
-                    "another command is working on this container", hint="it may be waiting for a hook"
-                ) from None
-            time.sleep(0.005)
-            continue
+            raise
         # It may have been removed, and made again, between the open and the lock.
-        try:
-            there = posix.stat(directory)
-        except FileNotFoundError:
-            posix.close(fd)
-            return -1
-        if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino):
+        if taken and _leads_to(directory, ours):
             return fd
         posix.close(fd)
+        if not taken:
+            time.sleep(0.005)
+
+
+def _take(fd: int, deadline: float) -> bool:
+    """Take the lock if it is free. Raises Error if it is not, and the deadline has passed."""
+    try:
+        _kernel.flock(fd, LOCK_EX | LOCK_NB)
+    except BlockingIOError:
+        if time.monotonic() >= deadline:
+            raise Error("another command is working on this container", hint="it may be waiting for a hook") from None
+        return False
+    return True
+
+
+def _leads_to(path: str, directory: posix.stat_result) -> bool:
+    try:
+        there = posix.stat(path)
+    except FileNotFoundError:
+        return False
+    return (there.st_dev, there.st_ino) == (directory.st_dev, directory.st_ino)
 
 
 def remove_directory(directory: str) -> None:

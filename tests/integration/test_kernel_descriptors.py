@@ -124,7 +124,7 @@ TABLE = [
 ]  # fmt: skip
 # Functions that return other numbers, or tuples or lists of other values.
 OTHERS = {
-    "clone_successor",
+    "clone_successor", "last_capability",
     "prctl", "join_session_keyring", "personality", "send", "pty_number", "ns_type", "monotonic_ns", "fstatfs",
     "mount_id", "capget", "prlimit", "read_signal", "poll", "tty_size", "tty_end_of_file",
     "bpf_prog_query", "spawn",

@@ -76,6 +76,20 @@ def test_a_lock_is_seen_by_others_and_ends_with_its_descriptor(tmp_path: Path) -
     assert not directory.is_locked(state.directory)
 
 
+def test_a_released_lock_is_taken_again_unless_the_container_is_another_one(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    fd = directory.make_directory(root, "a")
+    directory.unlock(fd)
+    os.close(directory.lock(f"{root}/a"))
+    assert directory.lock_again(fd, f"{root}/a")
+    assert directory.is_locked(f"{root}/a")
+    os.rmdir(f"{root}/a")
+    assert not directory.lock_again(fd, f"{root}/a")
+    os.close(directory.make_directory(root, "a"))
+    assert not directory.lock_again(fd, f"{root}/a")
+    os.close(fd)
+
+
 def test_a_lock_is_of_the_directory_that_the_path_leads_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between open and lock the container was deleted, and another with its id created: the lock is the new one's."""
     real = _kernel.flock
