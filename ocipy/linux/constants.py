@@ -47,6 +47,7 @@ CLOSE_RANGE_MAX = 0xFFFFFFFF  # ~0U as the last descriptor: up to the highest
 LOCK_EX = 2
 LOCK_NB = 4
 LOCK_UN = 8
+RENAME_EXCHANGE = 2
 POLLIN = 1
 POLLPRI = 2
 POLLOUT = 4

@@ -7,7 +7,7 @@ import posix
 
 from ocipy.errors import reported_as
 from ocipy.linux import _kernel
-from ocipy.linux.constants import O_CLOEXEC, O_CREAT, O_EXCL, O_NOFOLLOW, O_RDONLY, O_WRONLY
+from ocipy.linux.constants import O_CLOEXEC, O_CREAT, O_EXCL, O_NOFOLLOW, O_RDONLY, O_WRONLY, RENAME_EXCHANGE
 
 MAX_RETRIES = 1000
 
@@ -35,8 +35,12 @@ def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
     raise OSError(errno.EAGAIN, posix.strerror(errno.EAGAIN))
 
 
-def write_file(path: str, data: bytes, mode: int = 0o600) -> None:
-    """Write a file under a temporary name and rename it: readers see all of it or nothing. Raises OSError."""
+def write_file(path: str, data: bytes, mode: int = 0o600, *, exchange: bool = False) -> None:
+    """Write a file under a temporary name and rename it: readers see all of it or nothing. Raises OSError.
+
+    exchange: exchange it with the file that is there, if any, and remove that one. If a file is renamed over another,
+    ext4 writes it to the disk at once (ext4(5), auto_da_alloc), and removing it has to wait for that.
+    """
     slash = path.rfind("/") + 1
     temporary = f"{path[:slash]}.{path[slash:]}.{posix.getpid()}"
     try:
@@ -51,10 +55,21 @@ def write_file(path: str, data: bytes, mode: int = 0o600) -> None:
                 written += posix.write(fd, data[written:])
         finally:
             posix.close(fd)
-        posix.rename(temporary, path)
+        if not exchange or not _exchanged(temporary, path):
+            posix.rename(temporary, path)
     except OSError:
         posix.unlink(temporary)
         raise
+
+
+def _exchanged(temporary: str, path: str) -> bool:
+    """Put one file in the other's place, and remove the other. False if there is none, or the filesystem cannot."""
+    try:
+        _kernel.renameat2(temporary, path, RENAME_EXCHANGE)
+    except OSError:
+        return False
+    posix.unlink(temporary)
+    return True
 
 
 def hold_streams(flags: int) -> None:

@@ -117,7 +117,7 @@ class State:
             "streams": self.streams,
         }
         with reported_as("cannot write the state", pointer=self.directory):
-            write_file(self.directory + "/" + STATE, _kernel.json_dumps(document))
+            write_file(self.directory + "/" + STATE, _kernel.json_dumps(document), exchange=True)
 
     def is_alive(self, pidfd: int = -1) -> bool:
         """Whether the init process exists, is the same process, and has a living thread.

@@ -1,4 +1,4 @@
-/* Paths and descriptors of files: openat2(2), fchownat(2), close_range(2), getcwd(2), flock(2). */
+/* Paths and descriptors of files: openat2(2), fchownat(2), renameat2(2), close_range(2), getcwd(2), flock(2). */
 #include "kernel.h"
 
 #include <fcntl.h>
@@ -26,6 +26,17 @@ static PyObject *kernel_fchownat(PyObject *self, PyObject *args) {
         return NULL;
     PyObject *answer = none_or_error(fchownat(directory, text_of(path), uid, gid, flags));
     Py_DECREF(path);
+    return answer;
+}
+
+static PyObject *kernel_renameat2(PyObject *self, PyObject *args) {
+    PyObject *old, *new = NULL;
+    unsigned int flags;
+    if (!PyArg_ParseTuple(args, "O&O&I", PyUnicode_FSConverter, &old, PyUnicode_FSConverter, &new, &flags))
+        return NULL;
+    PyObject *answer = none_or_error(syscall(SYS_renameat2, AT_FDCWD, text_of(old), AT_FDCWD, text_of(new), flags));
+    Py_DECREF(old);
+    Py_DECREF(new);
     return answer;
 }
 
@@ -58,6 +69,7 @@ static PyObject *kernel_flock(PyObject *self, PyObject *args) {
 
 PyMethodDef path_methods[] = {
     {"openat2", kernel_openat2, METH_VARARGS, NULL},
+    {"renameat2", kernel_renameat2, METH_VARARGS, NULL},
     {"fchownat", kernel_fchownat, METH_VARARGS, NULL},
     {"close_range", kernel_close_range, METH_VARARGS, NULL},
     {"getcwd", kernel_getcwd, METH_NOARGS, NULL},
