@@ -150,12 +150,12 @@ class State:
             if opened >= 0:
                 posix.close(opened)
 
-    def status(self, *, locked: bool = False) -> str:
+    def status(self, *, locked: bool = False, alive: bool | None = None) -> str:
         """creating, created, running, paused or stopped (spec: runtime.md, State).
 
-        locked: the caller holds the lock, so nobody is creating it.
+        locked: the caller holds the lock, so nobody is creating it. alive: whether the process is, None to find out.
         """
-        if not self.is_alive():
+        if not (self.is_alive() if alive is None else alive):
             if self.pid == 0 and not locked and is_locked(self.directory):
                 return "creating"
             return "stopped"

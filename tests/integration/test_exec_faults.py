@@ -167,7 +167,7 @@ def test_a_pid_that_now_belongs_to_another_process(runtime: Runtime, container: 
     namespaces and root. The command must not be executed there."""
     one = container().start()
     trap = ["strace", "-qq", "-o", str(work / "calls"), "-P", f"/proc/{one.pid}/ns/cgroup",
-            "-e", "inject=newfstatat:delay_enter=3000000"]  # fmt: skip
+            "-e", "inject=readlink,readlinkat:delay_enter=3000000"]  # fmt: skip
     call = runtime.begin("exec", one.id, "sh", "-c", f"echo out > {work}/escaped", prefix=trap)
     wait_until(lambda: (work / "calls").exists() and runtime_child(call.pid), "the exec")
     time.sleep(1)
