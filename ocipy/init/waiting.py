@@ -57,7 +57,8 @@ def go_on(init: Init, step: GoOn) -> None:
     """Continue to the exec: the host has usually permitted that already. Exit if it has exited before."""
     _wait_for_word(init)
     leave_runtime(init)
-    _execute(init, step, filtered=step.filtered)
+    if init.seccomp_program:
+        _execute(init, step, filtered=step.filtered)
     init.report_fd, init.fds.report = init.fds.report, -1
 
 
@@ -75,8 +76,8 @@ def let_go(init: Init, step: LetGo) -> None:
 
 
 def _execute(init: Init, step: InitStep, *, filtered: bool) -> None:
-    """Carry out all remaining steps in C: the wait, if there is a FIFO, so that init needs almost no memory while it
-    waits; and the exec, with few system calls if a filter is loaded before.
+    """Carry out all remaining steps in C: the wait, if there is a FIFO, with almost no memory; and the exec, with few
+    system calls, since a filter may be in force.
 
     Returns if C cannot take all of them, or if a filter that is in force may deny the mmap(2) that this needs.
     """
