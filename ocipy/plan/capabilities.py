@@ -76,6 +76,11 @@ class Sets:
         self.ambient = ambient
         self.refused = refused
 
+    @property
+    def of_process(self) -> tuple[int, int, int, int]:
+        """Return the sets that capset(2) and prctl(2) set once the ids have changed."""
+        return self.effective, self.permitted, self.inheritable, self.ambient
+
 
 def granted(wanted: types.Capabilities | None, available: int, last: int) -> Sets:
     """Return what the kernel will grant of the wanted sets to a process that has `available` now.
@@ -126,6 +131,7 @@ def plan_bounding(planner: Planner) -> None:
     """Before the ids change, since it needs CAP_SETPCAP. Warns once about everything that cannot be granted."""
     host = planner.host
     sets = of_config(planner.config, host)
+    planner.sets = sets.of_process
     if sets.refused:
         planner.warn(POINTER, "capabilities that cannot be granted: " + sets.refused)
     planner.add(Bounding(POINTER + "/bounding", kept=sets.bounding, last=host.last_capability))
@@ -134,13 +140,7 @@ def plan_bounding(planner: Planner) -> None:
 
 def plan_sets(planner: Planner) -> None:
     """After the ids have changed: set what the process starts with."""
-    sets = of_config(planner.config, planner.host)
+    effective, permitted, inheritable, ambient = planner.sets or of_config(planner.config, planner.host).of_process
     planner.add(
-        Capabilities(
-            POINTER,
-            effective=sets.effective,
-            permitted=sets.permitted,
-            inheritable=sets.inheritable,
-            ambient=sets.ambient,
-        )
+        Capabilities(POINTER, effective=effective, permitted=permitted, inheritable=inheritable, ambient=ambient)
     )

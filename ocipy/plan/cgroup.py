@@ -16,7 +16,7 @@ from ocipy.plan.device_rules import given_rules, rules_to_apply
 from ocipy.plan.fields import CGROUP, RESOURCES, resources_of, user_of
 from ocipy.plan.lane import TellInit, WaitForHost
 from ocipy.plan.model import HostStep, if_set
-from ocipy.plan.namespaces import enters_last, has_namespace, id_maps, joined_kinds, needs_stages, new_kinds
+from ocipy.plan.namespaces import enters_last, has_namespace, id_maps, joins_namespace, makes_namespace, needs_stages
 from ocipy.plan.process import ResetAffinity
 
 TYPE_CHECKING = False
@@ -371,7 +371,7 @@ def _append(planner: Planner, writes: Writes, *, skip: str = "", only: str = "")
 
 def _owner(config: Config, host: Host) -> int | None:
     """Return the host's id of the user that will own the cgroup, or None (config-linux.md, Cgroup ownership)."""
-    if host.cgroup_mode != "v2" or "cgroup" not in new_kinds(config):
+    if host.cgroup_mode != "v2" or not makes_namespace(config, "cgroup"):
         return None
     if not any(
         mount.get("source") == "cgroup"
@@ -381,10 +381,10 @@ def _owner(config: Config, host: Host) -> int | None:
     ):
         return None
     uid = user_of(config).get("uid") or 0
-    if "user" in joined_kinds(config):
+    if joins_namespace(config, "user"):
         # The config does not contain its map.
         return None
-    if "user" in new_kinds(config):
+    if makes_namespace(config, "user"):
         for entry in id_maps(config)[0]:
             if entry["containerID"] <= uid < entry["containerID"] + entry["size"]:
                 uid = entry["hostID"] + uid - entry["containerID"]

@@ -7,7 +7,7 @@ from ocipy.linux.constants import CAP_MKNOD
 from ocipy.linux.paths import clean
 from ocipy.plan.model import HostStep, InitStep, Step, counted, if_set, phrase
 from ocipy.plan.mounts import dev_is_bound, opened_by_host, plan_label
-from ocipy.plan.namespaces import has_namespace, joined_kinds, triples
+from ocipy.plan.namespaces import has_namespace, joins_namespace, triples
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def plan_nodes(planner: Planner) -> None:
         return
     linux = config.get("linux") or {}
     uids, gids = linux.get("uidMappings") or (), linux.get("gidMappings") or ()
-    joined = "user" in joined_kinds(config)
+    joined = joins_namespace(config, "user")
     label = plan_label(config, host)
     planner.add(DeviceFilesystem(POINTER, nodes=len(nodes), label=label, joined=joined))
     for node in nodes:

@@ -13,7 +13,7 @@ from ocipy.plan.cgroup_enter import CgroupEnter
 from ocipy.plan.fields import process_of
 from ocipy.plan.lane import Adopt, GiveProcfs, TakeProcfs, TellInit, Undumpable, WaitForHost, WaitForInit
 from ocipy.plan.model import HostStep, InitStep, Planner, if_set, phrase
-from ocipy.plan.namespaces import clones_mounts, new_kinds
+from ocipy.plan.namespaces import clones_mounts, makes_namespace
 from ocipy.plan.numbers import parse_list
 from ocipy.plan.process import StdioNull
 from ocipy.plan.rare import INTEL_RDT, LSM, SECCOMP, TERMINAL, uses
@@ -166,7 +166,7 @@ def _join(planner: Planner, target: Target) -> None:
 
 def _has_own_root(config: Config, target: Target) -> bool:
     """Whether the container's root is its mount namespace's root; otherwise chroot alone holds it (plan/rootfs.py)."""
-    return "mount" in new_kinds(config) and "mount" in target.kinds
+    return makes_namespace(config, "mount") and "mount" in target.kinds
 
 
 def _prepare(planner: Planner, target: Target) -> None:

@@ -8,7 +8,7 @@ from ocipy.linux.constants import NO_ID
 from ocipy.plan.capabilities import plan_bounding
 from ocipy.plan.fields import user_of
 from ocipy.plan.model import InitStep, if_set
-from ocipy.plan.namespaces import denies_setgroups, joined_kinds, new_kinds
+from ocipy.plan.namespaces import denies_setgroups, joins_namespace, makes_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class GidUid(InitStep):
 def plan_become_root(planner: Planner) -> None:
     """In a user namespace init is nobody until it takes a mapped id."""
     config = planner.config
-    if "user" not in new_kinds(config) and "user" not in joined_kinds(config):
+    if not makes_namespace(config, "user") and not joins_namespace(config, "user"):
         return
     user = user_of(config)
     planner.add(

@@ -67,6 +67,7 @@ def _paths(config: Config, member: str) -> Iterator[tuple[str, str]]:
     assert not paths or has_namespace(config, "mount")
     seen = set()
     for index, path in enumerate(paths):
-        if clean(path) not in seen:
-            seen.add(clean(path))
+        cleaned = clean(path)
+        if cleaned not in seen:
+            seen.add(cleaned)
             yield f"/linux/{member}/{index}", path

@@ -166,10 +166,11 @@ class Planner:
     """What the concerns plan from, and the plan that they make.
 
     config: checked. host: the machine. filter_loaded: an earlier step loads the seccomp filter. mounts: of the config,
-    None until they are read (plan/mounts.py).
+    None until they are read (plan/mounts.py). sets: effective, permitted, inheritable and
+    ambient capabilities, None until plan_bounding has computed them.
     """
 
-    __slots__ = ("config", "filter_loaded", "host", "mounts", "options", "plan")
+    __slots__ = ("config", "filter_loaded", "host", "mounts", "options", "plan", "sets")
 
     def __init__(self, config: Config, host: Host, options: Options) -> None:
         self.config = config
@@ -178,6 +179,7 @@ class Planner:
         self.plan = Plan()
         self.filter_loaded = False
         self.mounts: list[MountEntry] | None = None
+        self.sets: tuple[int, int, int, int] | None = None
 
     def add(self, step: HostStep | InitStep) -> None:
         """Append a step to its lane."""

@@ -14,7 +14,7 @@ from ocipy.linux.paths import ALLOWED_IN_PROC
 from ocipy.plan import cgroup_mount
 from ocipy.plan.model import HostStep, InitStep, if_set, phrase
 from ocipy.plan.mount_options import FsopenMount, MountStep, attribute_words, tree_of
-from ocipy.plan.namespaces import clones_mounts, enters_last, has_namespace, new_kinds
+from ocipy.plan.namespaces import clones_mounts, enters_last, has_namespace, makes_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def plan_mounts(planner: Planner, start: int = 0, end: int | None = None) -> Non
     for mount in mounts_of(planner)[start:end]:
         destination = mount.destination
         assert not destination.startswith("/proc/") or destination in ALLOWED_IN_PROC
-        assert destination != "/" or "mount" in new_kinds(config)
+        assert destination != "/" or makes_namespace(config, "mount")
         if not mount.given["destination"].startswith("/"):
             text = f"{mount.given['destination']!r} is relative, which is deprecated; using {destination}"
             planner.warn(mount.pointer + "/destination", text)

@@ -31,7 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ocipy.config.types import Config, IDMapping
+    from ocipy.config.types import Config, IDMapping, Namespace
     from ocipy.plan.model import Host, Planner
 
     Triples = tuple[tuple[int, int, int], ...]  # (inside, outside, size)
@@ -149,7 +149,26 @@ def ranges_in_words(mappings: Triples) -> str:
 
 def has_namespace(config: Config, kind: str) -> bool:
     """Whether the container has a namespace of this kind, new or joined, that is not the runtime's."""
-    return any(found == kind for found, _, _ in _entries(config))
+    for entry in _entries(config):  # a loop: the plan asks so often that any() would take longer
+        if entry["type"] == kind:
+            return True
+    return False
+
+
+def makes_namespace(config: Config, kind: str) -> bool:
+    """Whether the container has a new namespace of this kind."""
+    for entry in _entries(config):
+        if entry["type"] == kind:
+            return not entry.get("path")
+    return False
+
+
+def joins_namespace(config: Config, kind: str) -> bool:
+    """Whether the container joins a namespace of this kind."""
+    for entry in _entries(config):
+        if entry["type"] == kind:
+            return bool(entry.get("path"))
+    return False
 
 
 def flags_of(kinds: Iterable[str]) -> int:
@@ -162,25 +181,29 @@ def flags_of(kinds: Iterable[str]) -> int:
 
 def new_kinds(config: Config) -> dict[str, str]:
     """Return the kinds to make, each with its pointer."""
-    return {kind: pointer for kind, path, pointer in _entries(config) if not path}
+    return {
+        entry["type"]: f"/linux/namespaces/{index}"
+        for index, entry in enumerate(_entries(config))
+        if not entry.get("path")
+    }
 
 
 def joined_kinds(config: Config) -> dict[str, tuple[str, str]]:
     """Return the kinds to join, each with path and pointer."""
-    return {kind: (path, pointer) for kind, path, pointer in _entries(config) if path}
+    return {
+        entry["type"]: (path, f"/linux/namespaces/{index}")
+        for index, entry in enumerate(_entries(config))
+        if (path := entry.get("path"))
+    }
 
 
-def _entries(config: Config) -> list[tuple[str, str, str]]:
-    linux = config.get("linux") or {}
-    return [
-        (entry["type"], entry.get("path") or "", f"/linux/namespaces/{index}")
-        for index, entry in enumerate(linux.get("namespaces") or ())
-    ]
+def _entries(config: Config) -> Sequence[Namespace]:
+    return (config.get("linux") or {}).get("namespaces") or ()
 
 
 def needs_stages(config: Config) -> bool:
     """Whether one clone3 is not enough to make the init process."""
-    return bool(joined_kinds(config)) or "time" in new_kinds(config)
+    return any(entry.get("path") or entry["type"] == "time" for entry in _entries(config))
 
 
 def clones_mounts(host: Host) -> bool:
@@ -191,7 +214,7 @@ def clones_mounts(host: Host) -> bool:
 def is_watched(config: Config, host: Host) -> bool:
     """Whether others may look at init from the beginning: in a joined pid namespace, with CAP_SYS_PTRACE over the
     runtime's own user namespace (ptrace(2)). Without privileges there, the runtime could not join such a namespace."""
-    return "pid" in joined_kinds(config) and clones_mounts(host)
+    return joins_namespace(config, "pid") and clones_mounts(host)
 
 
 def enters_last(config: Config, host: Host) -> bool:
@@ -209,14 +232,12 @@ def mounts_at_once(config: Config, host: Host) -> bool:
     a user namespace init waits for the id maps. A runtime in a user namespace may be unable to return to its own
     network namespace (setns(2)).
     """
-    linux = config.get("linux") or {}
-    new = new_kinds(config)
     return (
-        "mount" in new
-        and "user" not in new
+        not (host.rootless or host.in_user_namespace)
+        and makes_namespace(config, "mount")
+        and not makes_namespace(config, "user")
         and not needs_stages(config)
-        and linux.get("rootfsPropagation") not in ("shared", "rshared")
-        and not (host.rootless or host.in_user_namespace)
+        and (config.get("linux") or {}).get("rootfsPropagation") not in ("shared", "rshared")
     )
 
 
@@ -276,8 +297,8 @@ def plan_clone(planner: Planner) -> None:
 def unshares_ipc(config: Config) -> bool:
     """Whether init makes its IPC namespace itself: /dev/mqueue belongs to its creator (mq_overview(7)), which must be
     root of the new user namespace; but root is not mapped until the maps are written."""
-    new = new_kinds(config)
-    return "user" in new and "ipc" in new and not needs_stages(config)
+    new_user_and_ipc = makes_namespace(config, "user") and makes_namespace(config, "ipc")
+    return new_user_and_ipc and not needs_stages(config)
 
 
 def plan_unshare_ipc(planner: Planner) -> None:
@@ -313,8 +334,7 @@ def plan_stage(planner: Planner) -> None:
 
 def plan_unshare_cgroup(planner: Planner) -> None:
     """Make a cgroup namespace that the clone could not make."""
-    config = planner.config
-    new = new_kinds(config)
+    new = new_kinds(planner.config)
     if "cgroup" in new and not _into_cgroup(planner):
         planner.add(UnshareCgroup(new["cgroup"]))
 
@@ -330,7 +350,7 @@ def id_maps(config: Config) -> tuple[Sequence[IDMapping], Sequence[IDMapping]]:
 def plan_id_maps(planner: Planner) -> None:
     """Write the maps of a new user namespace."""
     config, host = planner.config, planner.host
-    if "user" not in new_kinds(config):
+    if not makes_namespace(config, "user"):
         return
     uids, gids = map(triples, id_maps(config))
     assert uids and gids

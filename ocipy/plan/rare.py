@@ -6,7 +6,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ocipy.config.types import Config
     from ocipy.plan.model import Planner
 
 # The members of the config that ask for a concern. Without any of them, it has nothing to plan.
@@ -22,12 +21,10 @@ TERMINAL = ("/process/terminal",)
 
 def uses(planner: Planner, concern: tuple[str, ...]) -> bool:
     """Whether the config asks for a concern above. An empty member does not, except for intelRdt."""
-    members = [_member(planner.config, pointer) for pointer in concern]
-    return any(members) or (concern == INTEL_RDT and members != [None])
-
-
-def _member(config: Config, pointer: str) -> object:
-    found: Any = config
-    for name in pointer.split("/")[1:]:
-        found = found.get(name) if found else None
-    return found
+    for pointer in concern:
+        found: Any = planner.config
+        for name in pointer[1:].split("/"):
+            found = found.get(name) if found else None
+        if found or (found is not None and concern is INTEL_RDT):
+            return True
+    return False

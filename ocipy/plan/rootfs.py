@@ -9,7 +9,7 @@ from ocipy.linux.paths import clean
 from ocipy.plan.model import HostStep, InitStep
 from ocipy.plan.mount_options import propagation_words
 from ocipy.plan.mounts import dev_is_bound, opened_by_host
-from ocipy.plan.namespaces import joined_kinds, new_kinds
+from ocipy.plan.namespaces import joins_namespace, makes_namespace
 from ocipy.plan.process import StdioNull
 
 TYPE_CHECKING = False
@@ -100,9 +100,9 @@ def root_path(config: Config, options: Options) -> str:
 
 def _mount_namespace(config: Config) -> str:
     """Return the container's mount namespace: "new", "joined", or "" for the runtime's own."""
-    if "mount" in new_kinds(config):
+    if makes_namespace(config, "mount"):
         return "new"
-    return "joined" if "mount" in joined_kinds(config) else ""
+    return "joined" if joins_namespace(config, "mount") else ""
 
 
 def plan_root_source(planner: Planner) -> None:
