@@ -284,13 +284,21 @@ static int renew_stack(PyThreadState *thread) {
 }
 #endif
 
-int resume_python(PyThreadState *thread, const struct places *places) {
+static int resume(PyThreadState *thread, const struct places *places) {
     own_places = places;
     PyEval_RestoreThread(thread);
-    if (renew_stack(thread))
+    return renew_stack(thread);
+}
+
+int resume_python(PyThreadState *thread, const struct places *places) {
+    if (resume(thread, places))
         return -1;
-    /* As in the child of a fork: this is the only thread, it has another identity, and it needs new locks. */
+    /* This is the only thread, it has another identity, and it needs new locks. */
     PyOS_BeforeFork();
     PyOS_AfterFork_Child();
     return renew_environment();
+}
+
+int resume_same_thread(PyThreadState *thread, const struct places *places) {
+    return resume(thread, places) ? -1 : renew_environment();
 }

@@ -24,10 +24,17 @@ static void forget_libc_files(void) {
     setenv("TZ", "UTC0", 1);
 }
 
+/* A module. PyImport_ImportModule would find a module that has been imported by way of __import__, which takes 30 µs.
+ */
+static PyObject *import_module(const char *name) {
+    PyObject *found = PyDict_GetItemString(PyImport_GetModuleDict(), name);
+    return found ? Py_NewRef(found) : PyImport_ImportModule(name);
+}
+
 /* Calls ocipy.cli.main.main(argv). Returns the exit status, or -1 with an exception. */
 static int call_main(void) {
-    PyObject *start = PyImport_ImportModule("ocipy.launcher._start");
-    PyObject *cli = start ? PyImport_ImportModule("ocipy.cli.main") : NULL;
+    PyObject *start = import_module("ocipy.launcher._start");
+    PyObject *cli = start ? import_module("ocipy.cli.main") : NULL;
     PyObject *argv = cli ? PyObject_GetAttrString(start, "argv") : NULL;
     PyObject *answer = argv ? PyObject_CallMethod(cli, "main", "O", argv) : NULL;
     int status = answer ? (int)PyLong_AsLong(answer) : -1;
@@ -127,7 +134,7 @@ static int resume_mapped(const struct places *places) {
     copy_touched(&resumption->touched[BY_EVERY_COMMAND], header->data, header->heap);
     if (list != BY_EVERY_COMMAND)
         copy_touched(&resumption->touched[list], header->data, header->heap);
-    return resume_python((PyThreadState *)header->thread, places);
+    return resume_same_thread((PyThreadState *)header->thread, places);
 }
 
 /* Resumes a snapshot's Python or starts a new one. Also seals this process, if the launcher has only prepared that. 0;

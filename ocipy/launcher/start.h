@@ -66,8 +66,12 @@ int set_arguments(int argc, char **argv);
 /* The end of this process's stack, if the launcher mapped this process; otherwise 0, and libc knows it. */
 extern uintptr_t stack_top;
 
-/* Adapts the snapshot's Python to this process. 0, or -1 with an exception. */
+/* Adapts the snapshot's Python to this process, in which it is the child of a fork. 0, or -1 with an exception. */
 int resume_python(PyThreadState *thread, const struct places *places);
+
+/* The same in a process that has the maker's glibc too, and so the same thread: it has the same thread control block,
+ * whose address is the thread's identity, and all locks are as the maker left them. */
+int resume_same_thread(PyThreadState *thread, const struct places *places);
 
 /* Why this process has not started from a snapshot; NULL if it has. */
 extern const char *slow_reason;
