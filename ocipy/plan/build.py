@@ -58,9 +58,10 @@ def build(config: Config, host: Host, options: Options) -> Plan:
         from ocipy.plan import notify
 
         notify.plan_directory(planner)
-    _open_on_host(planner)
-    _make_init(planner)
-    _make_root(planner)
+    at_once = namespaces.mounts_at_once(config, host)
+    _open_on_host(planner, at_once)
+    _make_init(planner, at_once)
+    _make_root(planner, at_once)
     _enter_root(planner)
     _become_process(planner)
     if options.pid_file or options.pidfd_socket:
@@ -70,7 +71,7 @@ def build(config: Config, host: Host, options: Options) -> Plan:
     return planner.plan
 
 
-def _open_on_host(planner: Planner) -> None:
+def _open_on_host(planner: Planner, at_once: bool) -> None:
     """Open, compile or make everything needed before the init process exists."""
     if uses(planner, TERMINAL):
         from ocipy.plan import terminal
@@ -86,7 +87,7 @@ def _open_on_host(planner: Planner) -> None:
 
         seccomp.plan_seccomp_compile(planner)
     planner.add(ReportPipe() if starts_at_once(planner) else Fifo())
-    if uses(planner, SYSCTL) or not namespaces.mounts_at_once(planner.config, planner.host):
+    if not at_once or uses(planner, SYSCTL):
         plan_procfs(planner)
     namespaces.plan_join(planner)
     if uses(planner, SYSCTL):
@@ -99,7 +100,7 @@ def _open_on_host(planner: Planner) -> None:
     devices.plan_nodes(planner)
     cgroup.plan_cgroup_create(planner)
     cgroup.plan_cgroup_open(planner)
-    if not namespaces.mounts_at_once(planner.config, planner.host):
+    if not at_once:
         cgroup.plan_cgroup_enter(planner)
     if uses(planner, INTEL_RDT):
         from ocipy.plan import intel_rdt
@@ -107,11 +108,10 @@ def _open_on_host(planner: Planner) -> None:
         intel_rdt.plan_groups(planner)
 
 
-def _make_init(planner: Planner) -> None:
+def _make_init(planner: Planner, at_once: bool) -> None:
     """The clone, and what the host does to the new process before that may do anything."""
     config, host = planner.config, planner.host
     staged = namespaces.needs_stages(config)
-    at_once = namespaces.mounts_at_once(config, host)
     namespaces.plan_clone(planner)
     passed = plan_procfs(planner)
     if passed:
@@ -150,10 +150,9 @@ def _make_init(planner: Planner) -> None:
         loopback.plan_loopback(planner)
 
 
-def _make_root(planner: Planner) -> None:
+def _make_root(planner: Planner, at_once: bool) -> None:
     """Make the root filesystem, up to the hooks that see it before the pivot."""
     rules_later = mounts.needs_devices(planner)
-    at_once = namespaces.mounts_at_once(planner.config, planner.host)
     rootfs.plan_rootfs(planner)
     private = 0
     if at_once:

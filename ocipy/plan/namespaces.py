@@ -149,7 +149,8 @@ def ranges_in_words(mappings: Triples) -> str:
 
 def has_namespace(config: Config, kind: str) -> bool:
     """Whether the container has a namespace of this kind, new or joined, that is not the runtime's."""
-    for entry in _entries(config):  # a loop: the plan asks so often that any() would take longer
+    # A loop, here and below: the plan asks so often that any() would take longer.
+    for entry in (config.get("linux") or {}).get("namespaces") or ():
         if entry["type"] == kind:
             return True
     return False
@@ -157,7 +158,7 @@ def has_namespace(config: Config, kind: str) -> bool:
 
 def makes_namespace(config: Config, kind: str) -> bool:
     """Whether the container has a new namespace of this kind."""
-    for entry in _entries(config):
+    for entry in (config.get("linux") or {}).get("namespaces") or ():
         if entry["type"] == kind:
             return not entry.get("path")
     return False
@@ -203,7 +204,10 @@ def _entries(config: Config) -> Sequence[Namespace]:
 
 def needs_stages(config: Config) -> bool:
     """Whether one clone3 is not enough to make the init process."""
-    return any(entry.get("path") or entry["type"] == "time" for entry in _entries(config))
+    for entry in (config.get("linux") or {}).get("namespaces") or ():
+        if entry.get("path") or entry["type"] == "time":
+            return True
+    return False
 
 
 def clones_mounts(host: Host) -> bool:

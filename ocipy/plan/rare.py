@@ -8,23 +8,27 @@ if TYPE_CHECKING:
 
     from ocipy.plan.model import Planner
 
-# The members of the config that ask for a concern. Without any of them, it has nothing to plan.
-HOOKS = ("/hooks",)
-INTEL_RDT = ("/linux/intelRdt",)
-LSM = ("/process/apparmorProfile", "/process/selinuxLabel")
-NAMESPACE_CONTENTS = ("/linux/timeOffsets", "/linux/netDevices")
-SCHEDULING = ("/process/scheduler", "/process/ioPriority", "/linux/personality", "/linux/memoryPolicy")
-SECCOMP = ("/linux/seccomp",)
-SYSCTL = ("/linux/sysctl",)
-TERMINAL = ("/process/terminal",)
+# The members of the config that ask for a concern, each with its object. Without any of them, it has nothing to plan.
+HOOKS = (("hooks", ""),)
+INTEL_RDT = (("linux", "intelRdt"),)
+LSM = (("process", "apparmorProfile"), ("process", "selinuxLabel"))
+NAMESPACE_CONTENTS = (("linux", "timeOffsets"), ("linux", "netDevices"))
+SCHEDULING = (
+    ("process", "scheduler"),
+    ("process", "ioPriority"),
+    ("linux", "personality"),
+    ("linux", "memoryPolicy"),
+)
+SECCOMP = (("linux", "seccomp"),)
+SYSCTL = (("linux", "sysctl"),)
+TERMINAL = (("process", "terminal"),)
 
 
-def uses(planner: Planner, concern: tuple[str, ...]) -> bool:
+def uses(planner: Planner, concern: tuple[tuple[str, str], ...]) -> bool:
     """Whether the config asks for a concern above. An empty member does not, except for intelRdt."""
-    for pointer in concern:
-        found: Any = planner.config
-        for name in pointer[1:].split("/"):
-            found = found.get(name) if found else None
-        if found or (found is not None and concern is INTEL_RDT):
+    config: Any = planner.config
+    for name, member in concern:
+        found = config.get(name)
+        if found and (not member or found.get(member) or (concern is INTEL_RDT and found.get(member) is not None)):
             return True
     return False
