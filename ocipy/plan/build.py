@@ -117,7 +117,7 @@ def _make_init(planner: Planner, at_once: bool) -> None:
     if passed:
         planner.add(PassProcfs())
     if not at_once:
-        planner.add(SaveState())
+        _plan_record(planner)
     if staged:
         cgroup.plan_cgroup_join(planner)
         namespaces.plan_stage(planner)
@@ -150,6 +150,14 @@ def _make_init(planner: Planner, at_once: bool) -> None:
         loopback.plan_loopback(planner)
 
 
+def _plan_record(planner: Planner) -> None:
+    """Record init. Without the mark, which create makes with its FIFO, a container whose init lives counts as running,
+    and exec would enter it before init has pivoted."""
+    if starts_at_once(planner):
+        planner.add(Creating())
+    planner.add(SaveState())
+
+
 def _make_root(planner: Planner, at_once: bool) -> None:
     """Make the root filesystem, up to the hooks that see it before the pivot."""
     rules_later = mounts.needs_devices(planner)
@@ -165,11 +173,9 @@ def _make_root(planner: Planner, at_once: bool) -> None:
     mounts.plan_mounts(planner, start=private, end=confined)
     cgroup.plan_cgroup_meanwhile(planner, devices=not rules_later)
     planner.add(SaveConfig())
-    if starts_at_once(planner):
-        planner.add(Creating())
     if at_once:
         # Last, since init does not wait for it. If create is killed before, init dies with it.
-        planner.add(SaveState())
+        _plan_record(planner)
     namespaces.plan_unshare_cgroup(planner)
     mounts.plan_mounts(planner, start=confined)
     devices.plan_devices(planner)

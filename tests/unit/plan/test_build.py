@@ -233,3 +233,19 @@ def test_the_first_mount_of_the_cgroup() -> None:
     document["mounts"] = document["mounts"][:2]
     assert mounts.first_of_cgroup(planner(document)) == 2
     assert mounts.first_of_cgroup(planner({"ociVersion": "1.0.2"})) == 0
+
+
+@pytest.mark.parametrize("starts", [False, True], ids=["create", "run"])
+@pytest.mark.parametrize("kind", ["no other", "new", "joined"])
+def test_a_container_is_marked_as_being_created_before_the_state_names_its_process(kind: str, starts: bool) -> None:
+    """Otherwise it would count as running, and exec would enter it before init has pivoted: with the host's root."""
+    ids = [{"containerID": 0, "hostID": 1000, "size": 1}]
+    document = config(uidMappings=ids, gidMappings=ids)
+    namespaces = document["linux"]["namespaces"]
+    if kind == "new":
+        namespaces.append({"type": "user"})
+    elif kind == "joined":
+        next(entry for entry in namespaces if entry["type"] == "network")["path"] = "/run/netns/a"
+    options = Options(container_id="c", bundle="/b", state_directory="/run/ocipy/c", has_console=True, starts=starts)
+    host = build(document, V2, options).host
+    assert index(host, "creating" if starts else "fifo") < index(host, "save_state")
