@@ -167,7 +167,7 @@ def test_pages_that_commands_write_to_are_copied_together(
     places = [TOUCHED + number * (2 + 4 * MAX_RUNS) for number in range(3)]
     numbers = [struct.unpack_from("=H", SNAPSHOT.read_bytes(), place)[0] for place in places]
     calls = [line for line in (work / "calls").read_text().splitlines() if "MADV_POPULATE_WRITE" in line]
-    assert all(20 < number < MAX_RUNS for number in numbers), "the trials have succeeded"
+    assert all(10 < number < MAX_RUNS for number in numbers), "the trials have succeeded"  # since Python 3.12 fewer
     copied = len([line for line in calls if line.endswith("= 0")])
     assert copied == len(calls) == sum(numbers[number] for number in lists)
 
