@@ -26,6 +26,7 @@ from ocipy.plan import devices as plan_devices
 from ocipy.plan import masks as plan_masks
 from ocipy.plan import mounts as plan_mounts
 from ocipy.plan import rootfs as plan_rootfs
+from ocipy.plan.lane import PrivateProcfs
 from ocipy.plan.model import Host, Options, Plan, Planner
 from ocipy.plan.process import StdioNull
 from tests.harness.look import Mount, proc_mounts
@@ -120,7 +121,8 @@ class Scratch:
             device_maps=None,
             state=SimpleNamespace(directory=str(self.path)),
         )
-        host.fds.procfs = procfs.open_private(subset_pid=True)
+        if not any(isinstance(step, PrivateProcfs) for step in plan.host):
+            host.fds.procfs = procfs.open_private(subset_pid=True)
         try:
             for step in plan.host:
                 try:
