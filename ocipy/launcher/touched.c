@@ -4,7 +4,6 @@
 #include "snapshot.h"
 
 #include <fcntl.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 

@@ -149,27 +149,17 @@ def ranges_in_words(mappings: Triples) -> str:
 
 def has_namespace(config: Config, kind: str) -> bool:
     """Whether the container has a namespace of this kind, new or joined, that is not the runtime's."""
-    # A loop, here and below: the plan asks so often that any() would take longer.
-    for entry in (config.get("linux") or {}).get("namespaces") or ():
-        if entry["type"] == kind:
-            return True
-    return False
+    return _path(config, kind) is not None
 
 
 def makes_namespace(config: Config, kind: str) -> bool:
     """Whether the container has a new namespace of this kind."""
-    for entry in (config.get("linux") or {}).get("namespaces") or ():
-        if entry["type"] == kind:
-            return not entry.get("path")
-    return False
+    return _path(config, kind) == ""
 
 
 def joins_namespace(config: Config, kind: str) -> bool:
     """Whether the container joins a namespace of this kind."""
-    for entry in _entries(config):
-        if entry["type"] == kind:
-            return bool(entry.get("path"))
-    return False
+    return bool(_path(config, kind))
 
 
 def flags_of(kinds: Iterable[str]) -> int:
@@ -198,13 +188,21 @@ def joined_kinds(config: Config) -> dict[str, tuple[str, str]]:
     }
 
 
+def _path(config: Config, kind: str) -> str | None:
+    """The namespace of this kind that the container joins; "" if it has a new one, None if it has none."""
+    for entry in _entries(config):  # a loop, as below: the plan asks so often that next() and any() would take longer
+        if entry["type"] == kind:
+            return entry.get("path") or ""
+    return None
+
+
 def _entries(config: Config) -> Sequence[Namespace]:
     return (config.get("linux") or {}).get("namespaces") or ()
 
 
 def needs_stages(config: Config) -> bool:
     """Whether one clone3 is not enough to make the init process."""
-    for entry in (config.get("linux") or {}).get("namespaces") or ():
+    for entry in _entries(config):
         if entry.get("path") or entry["type"] == "time":
             return True
     return False
