@@ -31,6 +31,7 @@ def _flags(file: Path) -> list[int]:
     """The kernel's flags of each page of a file; 0 if it is not cached. Raises OSError unless this is root."""
     libc = ctypes.CDLL(None, use_errno=True)
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, mmap.MAP_PRIVATE) as memory:
+        memory.madvise(mmap.MADV_RANDOM)  # no read-ahead, which would fill gaps with single pages for good
         start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
         pages = -(-len(memory) // PAGE)
         cached = (ctypes.c_ubyte * pages)()

@@ -56,15 +56,14 @@ static int is_valid(const struct snapshot_files *files, const char *packages, un
            !fault_of_libraries(libraries) && has_build_id(files->executable, libraries->build_id_at, header->build_id);
 }
 
-/* Maps a part of the snapshot. If it begins at a huge page of the file, the kernel reads huge pages when it is not in
- * the page cache, and not single ones as for other page faults: madvise(2), MADV_HUGEPAGE. This has no effect on a
- * filesystem without large folios. */
+/* Maps a part of the snapshot. What is not in the page cache, the kernel reads in huge pages (madvise(2),
+ * MADV_HUGEPAGE). For other mappings it would read single pages, up to half of read_ahead_kb on either side, and these
+ * would keep the huge pages around out of the cache. On a filesystem without large folios, this has no effect. */
 static int map(int file, uint64_t start, uint64_t size, uint64_t offset, int protection) {
     void *place = (void *)start;
     if (mmap(place, size, protection, MAP_PRIVATE | MAP_FIXED_NOREPLACE, file, (off_t)offset) != place)
         return -1;
-    if (offset % HUGE_PAGE == 0)
-        (void)madvise(place, size, MADV_HUGEPAGE);
+    (void)madvise(place, size, MADV_HUGEPAGE);
     return 0;
 }
 
@@ -110,7 +109,6 @@ int restore(const struct snapshot_files *files, const char *packages, struct res
     extern const char __ehdr_start[], _end[];
     if (environment_matters(from->envp) || !is_valid(files, packages, headers) || map_all(files, headers))
         return -1;
-    (void)*(volatile char *)headers[0].header.data.start; /* first: the same huge page has parts that are not advised */
     from->header = &headers[0].header;
     from->libraries = &headers[1].libraries;
     from->touched = headers[2].touched;
