@@ -36,10 +36,11 @@ enum { LARGEST_WARM = 2048 };
  */
 enum { SMALLEST_ARENA = 256 << 10 };
 
+/* The header of a block. It is right before the content; but the warm blocks' headers are apart, since a command that
+ * copies the pages of the contents needs no headers. */
 struct block {
     size_t size;
     uint32_t class, number; /* number: its place among the blocks of its class; NONE if it is free */
-    char content[];
 };
 
 enum { NONE = UINT32_MAX };
@@ -62,6 +63,8 @@ static struct {
     size_t start, used, end;
 } zones[ZONES]; /* offsets in the region */
 static size_t arena_start;
+static size_t warm_size; /* of the zones of warm blocks, at the beginning of the region */
+static size_t headers;   /* from a warm block to its header, which is as large as the smallest block */
 
 static int is_recorded(const void *block) {
     return (const char *)block >= REGION && (const char *)block < REGION + REGION_SIZE;
@@ -118,16 +121,22 @@ static size_t room_of(uint32_t class) {
 }
 
 static struct block *block_of(void *content) {
-    return (struct block *)((char *)content - sizeof(struct block));
+    char *place = content;
+    return (struct block *)(place < REGION + warm_size ? place + headers : place - sizeof(struct block));
 }
 
-static struct block *take_block(int zone, size_t room) {
-    struct block *block = take(zone, sizeof(*block) + room, zone != COLD && apart ? PAGE : ALIGNMENT);
-    if (!block && zone != COLD)
-        block = take(COLD, sizeof(*block) + room, ALIGNMENT);
-    if (block)
-        block->size = room;
-    return block;
+static void *take_with_header(int zone, size_t room, size_t alignment) {
+    char *place = take(zone, sizeof(struct block) + room, alignment);
+    return place ? place + sizeof(struct block) : NULL;
+}
+
+static void *take_block(int zone, size_t room) {
+    void *content = zone == COLD ? NULL : apart ? take_with_header(zone, room, PAGE) : take(zone, room, ALIGNMENT);
+    if (!content)
+        content = take_with_header(COLD, room, ALIGNMENT);
+    if (content)
+        block_of(content)->size = room;
+    return content;
 }
 
 static void *record(size_t size) {
@@ -139,12 +148,12 @@ static void *record(size_t size) {
     void **first = &given_back[zone][class], *content = *first;
     if (content)
         *first = *(void **)content;
-    struct block *block = content ? block_of(content) : take_block(zone, room);
-    if (!block)
+    else if (!(content = take_block(zone, room)))
         return NULL;
+    struct block *block = block_of(content);
     block->class = class;
     block->number = number;
-    return block->content;
+    return content;
 }
 
 static void give_back(void *content) {
@@ -237,13 +246,15 @@ static void divide(enum layout layout, size_t size) {
         sizes[APART_ZONE] = REGION_SIZE / 2;
     for (uint32_t class = 0; known && !apart && class < CLASSES; class ++)
         for (uint32_t number = 0; number < known->end[class]; number++)
-            sizes[known->writers[class][number]] += round_up(sizeof(struct block) + room_of(class), ALIGNMENT);
+            sizes[known->writers[class][number]] += round_up(room_of(class), ALIGNMENT);
     for (int zone = ZONES - 1; zone > COLD; zone--) {
         zones[zone].start = zones[zone].used = at;
         at = zones[zone].end = at + sizes[zone];
     }
+    warm_size = apart ? 0 : at;
     /* Of a huge page that is written to, the kernel maps each page separately. */
-    zones[COLD].start = zones[COLD].used = round_up(at, HUGE_PAGE);
+    headers = round_up(at, HUGE_PAGE);
+    zones[COLD].start = zones[COLD].used = headers + warm_size;
     zones[COLD].end = size;
 }
 
