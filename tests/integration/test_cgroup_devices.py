@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -210,6 +211,25 @@ class TestProgram:
         set_v2(str(unified), list(DEFAULT_RULES))
         assert len(programs(unified)) == 1
         assert attempt(unified, work, "c", 1, 3, os.O_RDWR) == 0
+
+    def test_the_kernel_accepts_every_shape(self) -> None:
+        """Its verifier refuses instructions that are never reached, and jumps to the wrong place."""
+        from ocipy.cgroups.device_filter import _load
+        from ocipy.cgroups.device_program import assemble
+
+        chance = random.Random(1)  # the same rules each time
+        for _ in range(300):
+            rules: list[Rule] = [
+                (
+                    chance.random() < 0.7,
+                    chance.choice("abc"),
+                    chance.choice((-1, 1, 5)),
+                    chance.choice((-1, 0, 3)),
+                    bits,
+                )
+                for bits in chance.choices((READ, WRITE, ALL), k=chance.randrange(9))
+            ]
+            os.close(_load(assemble(rules)))
 
     def test_many_rules(self, unified: Path, work: Path) -> None:
         rules: list[Rule] = [(True, "c", 200, minor, READ) for minor in range(300)]

@@ -87,6 +87,8 @@ def run_ebpf(program: bytes, kind: str, major: int, minor: int, access: int) -> 
             at += offset if registers[to] == value & (1 << 64) - 1 else 0
         elif code == 0x56:  # jne32
             at += offset if registers[to] & 0xFFFFFFFF != value & 0xFFFFFFFF else 0
+        elif code == 0x16:  # jeq32
+            at += offset if registers[to] & 0xFFFFFFFF == value & 0xFFFFFFFF else 0
         elif code == 0x95:  # exit
             return registers[0]
         else:
@@ -243,5 +245,5 @@ def test_access_letters() -> None:
 
 
 def test_default_program_fits_old_kernels() -> None:
-    """The limit was 4096 instructions before Linux 5.2."""
-    assert len(assemble(DEFAULT_RULES)) // 8 < 100
+    """The limit was 4096 instructions before Linux 5.2. The verifier's time grows with the number of tests."""
+    assert len(assemble(DEFAULT_RULES)) // 8 < 30
