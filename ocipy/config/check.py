@@ -1,8 +1,11 @@
-"""Checks a document against all of spec/config.schema.json, in a fraction of a millisecond.
+"""Checks a document against all of spec/config.schema.json, in some microseconds.
 
 Hot. The rules and the schema are made from one description (generate.py); a property-based test shows that jsonschema
 and this module accept the same documents. As in Go's runtimes, a null member counts as absent, unknown members are
 ignored (config.md, extensibility), and a number with a decimal point is not an integer.
+
+Nearly every document obeys all rules. C tells that in one call (linux/kernel/rules.c), and which members are unknown;
+for a document that does not, the functions below find the place.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from ocipy.config.rules import (
     STRING,
 )
 from ocipy.errors import escape
+from ocipy.linux import _kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,19 +43,19 @@ def check(config: Any, unknown: Unknown | None = None) -> Failure | None:
     unknown receives the members that the schema does not know: all of them if nothing is broken.
     """
     found = [] if unknown is None else unknown
-    failure = _find(config, CONFIG, found)
-    if failure is None:
-        _pass_over_size(config.get("process"), found)
-    return failure
+    if not _kernel.obeys(config, CONFIG, found):
+        return find_failure(config, CONFIG)
+    _pass_over_size(config.get("process"), found)
+    return None
 
 
 def check_process(process: Any, unknown: Unknown | None = None) -> Failure | None:
     """The same check for a process object (`exec --process`); the pointer is relative to it."""
     found = [] if unknown is None else unknown
-    failure = _find(process, PROCESS, found)
-    if failure is None:
-        _pass_over_size(process, found)
-    return failure
+    if not _kernel.obeys(process, PROCESS, found):
+        return find_failure(process, PROCESS)
+    _pass_over_size(process, found)
+    return None
 
 
 def _pass_over_size(process: dict[str, Any] | None, unknown: Unknown) -> None:
@@ -62,7 +66,8 @@ def _pass_over_size(process: dict[str, Any] | None, unknown: Unknown) -> None:
 
 def check_resources(resources: Any, unknown: Unknown | None = None) -> Failure | None:
     """The same check for linux.resources (`update --resources`); the pointer is relative to it."""
-    return _find(resources, RESOURCES, [] if unknown is None else unknown)
+    found = [] if unknown is None else unknown
+    return None if _kernel.obeys(resources, RESOURCES, found) else find_failure(resources, RESOURCES)
 
 
 def forget(unknown: Unknown) -> None:
@@ -71,66 +76,51 @@ def forget(unknown: Unknown) -> None:
         del holder[name]
 
 
-def _find(value: Any, rule: Rule, unknown: Unknown) -> Failure | None:
+def find_failure(value: Any, rule: Rule) -> Failure | None:
+    """The first place where a value breaks its rule, as from check."""
     kind = rule[0]
     if kind == OBJECT:
-        return _find_in_object(value, rule, unknown)
+        return _find_in_object(value, rule)
     if kind == ARRAY:
-        return _find_in_array(value, rule, unknown)
+        return _find_in_array(value, rule)
     if kind == MAP:
-        return _find_in_map(value, rule[1], unknown)
+        return _find_in_map(value, rule)
     return None if scalar_holds(value, rule) else ("", expectation(rule))
 
 
-def _find_in_object(value: Any, rule: Rule, unknown: Unknown) -> Failure | None:
+def _find_in_object(value: Any, rule: Rule) -> Failure | None:
     if type(value) is not dict:
         return "", expectation(rule)
-    members = rule[2]
     for name in rule[1]:
         if value.get(name) is None:
             return "", "the member " + name + " is required"
     for name, member in value.items():
-        expected = members.get(name)
-        if expected is None:
-            unknown.append((value, name, members))
+        expected = rule[2].get(name)
+        if expected is None or member is None:
             continue
-        if member is None:
-            continue
-        kind = expected[0]
-        if kind == STRING:  # the two most frequent kinds are checked here, without a call
-            if type(member) is str:
-                continue
-        elif kind == INTEGER and type(member) is int:
-            low, high = expected[1], expected[2]
-            if (low is None or low <= member) and (high is None or member <= high):
-                continue
-        failure = _find(member, expected, unknown)
+        failure = find_failure(member, expected)
         if failure is not None:
             return escape(name) + failure[0], failure[1]
     return None
 
 
-def _find_in_array(value: Any, rule: Rule, unknown: Unknown) -> Failure | None:
+def _find_in_array(value: Any, rule: Rule) -> Failure | None:
     if type(value) is not list or len(value) < rule[2]:
         return "", expectation(rule)
-    item_rule = rule[1]
-    strings = item_rule[0] == STRING
     for index, item in enumerate(value):
-        if strings and type(item) is str:
-            continue
-        failure = _find(item, item_rule, unknown)
+        failure = find_failure(item, rule[1])
         if failure is not None:
             return "/" + str(index) + failure[0], failure[1]
     return None
 
 
-def _find_in_map(value: Any, item_rule: Rule, unknown: Unknown) -> Failure | None:
+def _find_in_map(value: Any, rule: Rule) -> Failure | None:
     if type(value) is not dict:
-        return "", "must be an object"
+        return "", expectation(rule)
     for name, member in value.items():
         if member is None:
             continue
-        failure = _find(member, item_rule, unknown)
+        failure = find_failure(member, rule[1])
         if failure is not None:
             return escape(name) + failure[0], failure[1]
     return None

@@ -204,6 +204,10 @@ def json_loads(data: bytes, repeated: list[tuple[str | int, ...]] = ...) -> Any:
 def json_dumps(value: Any, indent: int = 0) -> bytes:
     """indent: spaces for each level; 0: the shortest form. ValueError or TypeError for what JSON cannot represent."""
 
+def obeys(value: Any, rule: tuple[Any, ...], unknown: list[tuple[dict[str, Any], str, dict[str, Any]]]) -> bool:
+    """Whether a document obeys a rule of config/rules.py. unknown receives each member that the rules do not know, with
+    its object and the rules there: only the first ones if a rule is broken."""
+
 def sha256(data: bytes) -> str:
     """In hexadecimal."""
 

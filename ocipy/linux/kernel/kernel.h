@@ -25,6 +25,7 @@ extern PyMethodDef mount_methods[];
 extern PyMethodDef net_methods[];
 extern PyMethodDef path_methods[];
 extern PyMethodDef process_methods[];
+extern PyMethodDef rule_methods[];
 extern PyMethodDef scheduling_methods[];
 extern PyMethodDef seccomp_methods[];
 extern PyMethodDef signal_methods[];

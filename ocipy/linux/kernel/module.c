@@ -2,9 +2,9 @@
 #include "kernel.h"
 
 static PyMethodDef *const tables[] = {
-    bpf_methods,        data_methods,    descriptor_methods, identity_methods, json_read_methods,
-    json_write_methods, mount_methods,   net_methods,        path_methods,     process_methods,
-    scheduling_methods, seccomp_methods, signal_methods,     tty_methods,      waiting_methods,
+    bpf_methods,     data_methods,   descriptor_methods, identity_methods, json_read_methods, json_write_methods,
+    mount_methods,   net_methods,    path_methods,       process_methods,  rule_methods,      scheduling_methods,
+    seccomp_methods, signal_methods, tty_methods,        waiting_methods,
 };
 
 static struct PyModuleDef definition = {

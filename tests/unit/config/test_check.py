@@ -10,8 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from ocipy.config import schema
-from ocipy.config.check import check, check_process, check_resources, forget
+from ocipy.config.check import check, check_process, check_resources, find_failure, forget
+from ocipy.config.rules import CONFIG
 from ocipy.config.wording import schema_errors, validator, without_nulls
+from ocipy.linux import _kernel
 from tests.unit.documents import EDGES, SCHEMA, WORDS, at, instances, minimal, mutated, put, real_configs
 from tests.unit.places import Place, every_place, with_value
 
@@ -31,6 +33,8 @@ def test_schemas_are_schemas(name: str) -> None:
 
 def assert_agreement(document: Any) -> None:
     failure = check(document)
+    assert failure == find_failure(document, CONFIG)  # so C has not accepted what this refuses
+    assert _kernel.obeys(document, CONFIG, []) == (failure is None)
     errors = schema_errors(document)
     assert (failure is None) == (not errors), (failure, errors)
     if failure is not None:
@@ -69,6 +73,7 @@ def test_agrees_with_jsonschema_at_every_place(place: Place) -> None:
     for value in VALUES:
         document = with_value(place.document, path, value)
         assert (check(document) is None) == VALIDATOR.is_valid(without_nulls(document)), value
+        assert check(document) == find_failure(document, CONFIG)
     near = [bound + step for bound in (place.node.get("minimum"), place.node.get("maximum")) if bound is not None
             for step in (-1, 0, 1)]  # fmt: skip
     for value in near:
