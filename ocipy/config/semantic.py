@@ -59,8 +59,9 @@ def errors(config: Config, *, may_hold_nul: bool = True) -> Findings:
     process = config.get("process")
     if process is not None:
         process_errors(process, found)
-    found += ids.unmapped(config)
     spaces = semantic_linux.namespaces(config)
+    if "user" in spaces:
+        found += ids.unmapped(config)
     _names_of_host(config, spaces, found)
     semantic_mounts.errors(config, spaces, found)
     _hooks(config, found)
@@ -81,7 +82,8 @@ def _version(version: str, found: Findings) -> None:
     """Semantic versioning 2.0.0: versions with the same major number are compatible. 0.x deserves a warning: members
     that differ from 1.x are unknown, or break the schema."""
     core = version.split("+", 1)[0].split("-", 1)[0].split(".")
-    if len(core) != 3 or not all(part.isascii() and part.isdigit() for part in core):
+    digits = "".join(core)
+    if len(core) != 3 or not all(core) or not digits.isascii() or not digits.isdigit():
         found.append(("/ociVersion", f"must be a semantic version such as 1.3.0, not {version!r}"))
     elif core[0] not in ("0", "1"):
         found.append(("/ociVersion", f"version {version} is not supported, only 0.x and 1.x are"))
@@ -218,9 +220,11 @@ def _names_of_host(config: Config, spaces: dict[str, str], found: Findings) -> N
             found.append((member, "needs a uts namespace in linux.namespaces; without one, the host would be renamed"))
         if len(name.encode("utf-8", "surrogatepass")) > 64:
             found.append((member, "is longer than 64 bytes"))
-    name, sysctls = config.get("domainname"), (config.get("linux") or {}).get("sysctl") or {}
-    for key, value in sysctls.items():
-        if name and value != name and semantic_linux.sysctl_path(key) == semantic_linux.DOMAINNAME:
+    name = config.get("domainname")
+    if not name:
+        return
+    for key, value in ((config.get("linux") or {}).get("sysctl") or {}).items():
+        if value != name and semantic_linux.sysctl_path(key) == semantic_linux.DOMAINNAME:
             found.append(("/linux/sysctl" + escape(key), f"conflicts with the field domainname, which is {name!r}"))
 
 

@@ -67,7 +67,7 @@ def namespaces(config: Config) -> dict[str, str]:
 
 def errors(linux: Linux, spaces: dict[str, str], found: Findings) -> None:
     """Append every broken rule to found as (JSON pointer, text). spaces: from namespaces()."""
-    _namespaces(linux, found)
+    _namespaces(linux, spaces, found)
     _id_maps(linux, spaces, found)
     _time_offsets(linux, spaces, found)
     _devices(linux, found)
@@ -97,9 +97,12 @@ def errors(linux: Linux, spaces: dict[str, str], found: Findings) -> None:
         _intel_rdt(rdt, found)
 
 
-def _namespaces(linux: Linux, found: Findings) -> None:
+def _namespaces(linux: Linux, spaces: dict[str, str], found: Findings) -> None:
+    entries = linux.get("namespaces") or ()
+    if len(spaces) == len(entries) and not any(spaces.values()):
+        return  # all are different, and new
     seen = []
-    for index, entry in enumerate(linux.get("namespaces") or ()):
+    for index, entry in enumerate(entries):
         if entry["type"] in seen:
             found.append((f"/linux/namespaces/{index}/type", f"the {entry['type']} namespace is given twice"))
         seen.append(entry["type"])
@@ -109,9 +112,9 @@ def _namespaces(linux: Linux, found: Findings) -> None:
 
 
 def _id_maps(linux: Linux, spaces: dict[str, str], found: Findings) -> None:
-    uids, gids = linux.get("uidMappings") or [], linux.get("gidMappings") or []
-    if "user" not in spaces:  # plan/namespaces.py warns that they have no effect
+    if "user" not in spaces:  # plan/namespaces.py warns that mappings have no effect
         return
+    uids, gids = linux.get("uidMappings") or [], linux.get("gidMappings") or []
     if are_paired(uids, gids, "/linux", found) and not uids and not spaces["user"]:
         found.append(("/linux/uidMappings", "a new user namespace needs uidMappings and gidMappings"))
     id_map(uids, "/linux/uidMappings", found)
@@ -308,11 +311,20 @@ def _hidden_paths(member: str, paths: list[str] | None, spaces: dict[str, str], 
         return
     if "mount" not in spaces:
         found.append(("/linux/" + member, "needs a mount namespace in linux.namespaces"))
+    if _are_plain(paths):
+        return
     for index, path in enumerate(paths):
         if path[:1] != "/":
             found.append((f"/linux/{member}/{index}", f"must be an absolute path, not {path!r}"))
         elif member == "maskedPaths" and clean(path) == "/":
             found.append((f"/linux/{member}/{index}", "is the container's root itself"))
+
+
+def _are_plain(paths: list[str]) -> bool:
+    """Whether all are sure to be absolute, and none the root itself: without a loop, and so for nearly every list."""
+    text = "".join(paths)
+    # What begins with "/" and is longer is after "/" and before the next character, "0".
+    return "/" < min(paths) and max(paths) < "0" and "//" not in text and "/." not in text
 
 
 def _memory_policy(policy: MemoryPolicy, found: Findings) -> None:

@@ -25,9 +25,11 @@ def errors(config: Config, spaces: dict[str, str], found: Findings) -> None:
     """Append every broken rule. spaces: from semantic_linux.namespaces."""
     linux = config.get("linux") or {}
     for mount in read_mounts(config):
-        _mappings(config, mount, spaces, found)
+        given = mount.given
+        if mount.options.idmap or given.get("uidMappings") or given.get("gidMappings"):
+            _mappings(config, mount, spaces, found)
         pointer, destination = mount.pointer, mount.destination
-        if not mount.given["destination"]:
+        if not given["destination"]:
             found.append((pointer + "/destination", "must not be empty"))
         elif destination == "/":
             _on_root(mount, spaces, found)

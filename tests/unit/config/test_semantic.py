@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 from typing import Any
+from unittest import mock as mocks
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from ocipy.config import semantic_linux
 from ocipy.config.check import check
 from ocipy.config.semantic import errors, process_errors
 from tests.unit.config.rules_across_fields import BROKEN, HOLDING, MAP, config, mount
@@ -69,3 +73,27 @@ def test_a_process_alone() -> None:
     broken: list[tuple[str, str]] = []
     process_errors({"cwd": "x", "args": []}, broken, "")
     assert broken == [("/args", "args must not be empty"), ("/cwd", "Cwd must be an absolute path")]
+
+
+@given(st.lists(st.text("/.a0", max_size=4), min_size=1, max_size=3))
+def test_hidden_paths_are_judged_one_by_one_or_all_at_once_alike(paths: list[str]) -> None:
+    document = config(("/linux/maskedPaths", paths), ("/linux/readonlyPaths", paths))
+    at_once = errors(document)
+    with mocks.patch.object(semantic_linux, "_are_plain", return_value=False):
+        assert errors(document) == at_once
+
+
+KINDS = st.sampled_from(["mount", "pid", "uts"])
+ENTRIES = st.fixed_dictionaries({"type": KINDS}, optional={"path": st.sampled_from([None, "", "/proc/1/ns/x", "x"])})
+
+
+@given(st.lists(ENTRIES, max_size=4))
+def test_namespaces_given_twice_or_with_a_relative_path(entries: list[dict[str, str | None]]) -> None:
+    kinds = [entry["type"] for entry in entries]
+    expected = []
+    for index, entry in enumerate(entries):
+        if kinds.index(entry["type"]) < index:
+            expected.append(f"/linux/namespaces/{index}/type")
+        if entry.get("path") == "x":
+            expected.append(f"/linux/namespaces/{index}/path")
+    assert found(config(("/linux/namespaces", entries))) == expected
