@@ -36,6 +36,7 @@ from ocipy.linux.constants import (
     BPF_W,
     BPF_X,
 )
+from ocipy.remembered import Remembered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,6 +62,11 @@ def instruction(code: int, destination: int = 0, source: int = 0, offset: int = 
 def assemble(rules: Sequence[Rule]) -> bytes:
     """Return the program for rules, which are in the order of the config."""
     default, rest = effective(rules)
+    return _PROGRAMS[default, tuple(rest)]
+
+
+def _program(rules: tuple[bool, tuple[Rule, ...]]) -> bytes:
+    default, rest = rules
     program = [
         instruction(BPF_LDX | BPF_MEM | BPF_W, TYPE, BPF_REG_1, 0),
         instruction(BPF_ALU64 | BPF_MOV | BPF_X, ACCESS, TYPE),
@@ -72,6 +78,9 @@ def assemble(rules: Sequence[Rule]) -> bytes:
     for allow, run in _runs(rest):
         program += _run(allow, run)
     return b"".join([*program, *_answer(default)])
+
+
+_PROGRAMS = Remembered(_program)
 
 
 def _runs(rules: Sequence[Rule]) -> list[tuple[bool, list[Rule]]]:

@@ -24,6 +24,9 @@ ALL = READ | WRITE | MKNOD
 ANY = -1
 BITS = {"r": READ, "w": WRITE, "m": MKNOD}
 
+ALLOW_ALL: Rule = (True, "a", ANY, ANY, ALL)
+DENY_ALL: Rule = (False, "a", ANY, ANY, ALL)
+
 # (major, minor) of the default devices of config-linux.md, by path. console and ptmx are not nodes. A device in the
 # config with the same path replaces the default one.
 DEFAULT_NODES = {
@@ -56,10 +59,12 @@ def bits_of(access: str) -> int:
 
 def effective(rules: Sequence[Rule]) -> tuple[bool, list[Rule]]:
     """Return (default, the rules after it). A rule for all devices and all access makes the ones before it useless."""
-    for index in range(len(rules) - 1, -1, -1):
-        if rules[index][1:] == ("a", ANY, ANY, ALL):
-            return rules[index][0], list(rules[index + 1 :])
-    return False, list(rules)
+    backwards = list(reversed(rules))
+    after = [backwards.index(everything) for everything in (ALLOW_ALL, DENY_ALL) if everything in backwards]
+    if not after:
+        return False, list(rules)
+    count = min(after)
+    return backwards[count][0], list(rules[len(rules) - count :])
 
 
 class V1List:

@@ -1,12 +1,14 @@
 """Practice before a snapshot is recorded: calls the pure part of the hot commands.
 
 CPython specializes a function's instructions after some calls (PEP 659). A process that runs one command rarely makes
-that many, so the snapshot contains functions that have been called often enough. Nothing here touches the system, and
-only the specialized instructions are kept.
+that many, so the snapshot contains functions that have been called often enough. Nothing here touches the system. Only
+the specialized instructions are kept, and what usual configs let the plan remember (remembered.py).
 """
 
 from __future__ import annotations
 
+from ocipy.cgroups.device_program import assemble
+from ocipy.cgroups.devices import DEFAULT_RULES
 from ocipy.cli.arguments import GLOBALS, Arguments, parse
 from ocipy.cli.table import HOT, load_command
 from ocipy.config.check import check
@@ -17,6 +19,7 @@ from ocipy.operations import bundle
 from ocipy.plan import build, exec
 from ocipy.plan.exec_process import Changes, process_to_execute
 from ocipy.plan.model import Host, Options
+from ocipy.remembered import Remembered
 from ocipy.systemd import dbus
 from ocipy.systemd.bus import MANAGER
 
@@ -35,6 +38,7 @@ V2_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")
 
 def practise() -> None:
     """Compute what the hot commands compute before their first step: for root and for a user, on cgroup v1 and v2."""
+    Remembered.learns = True
     for _ in range(ROUNDS):
         for command in HOT:
             parse(["--root", "/run/ocipy", command], GLOBALS, Arguments(), stop_at_positional=True)
@@ -42,7 +46,9 @@ def practise() -> None:
         _plan(template(), Host(cgroup_mode="v1", cgroup_controllers=V1_CONTROLLERS), "cgroupfs")
         _plan(template(), Host(cgroup_mode="v2", cgroup_controllers=V2_CONTROLLERS), "systemd")
         _plan(rootless_template(1000, 1000), Host(uid=1000, gid=1000, rootless=True, cgroup_mode="v2"), "disabled")
+        assemble(DEFAULT_RULES)
         _make_unit()
+    Remembered.learns = False
 
 
 def _plan(document: dict[str, Any], host: Host, cgroup_manager: str) -> None:

@@ -9,6 +9,8 @@ from ocipy.plan.fields import RESOURCES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ocipy.cgroups.devices import Rule
     from ocipy.config.types import Config
     from ocipy.plan.model import Planner
@@ -19,7 +21,7 @@ def rules_to_apply(planner: Planner) -> tuple[Rule, ...] | None:
     config, host = planner.config, planner.host
     pointer = RESOURCES + "/devices"
     given = given_rules(config)
-    v1 = any("devices" in name.split(",") for name in host.cgroup_controllers)
+    v1 = host.cgroup_mode != "v2" and any("devices" in name.split(",") for name in host.cgroup_controllers)
     if v1 and host.in_user_namespace:
         # There the kernel denies writes to devices.allow; the container is allowed what the runtime is allowed.
         if given:
@@ -52,8 +54,10 @@ def _number(number: int | None) -> int:
     return ANY if number is None else number
 
 
-def _default_rules(config: Config) -> list[Rule]:
+def _default_rules(config: Config) -> Sequence[Rule]:
     """Return the default devices, except those that a device of the config replaces."""
-    linux = config.get("linux") or {}
-    taken = {DEFAULT_NODES.get(clean(device["path"])) for device in linux.get("devices") or ()}
+    devices = (config.get("linux") or {}).get("devices")
+    if not devices:
+        return DEFAULT_RULES
+    taken = {DEFAULT_NODES.get(clean(device["path"])) for device in devices}
     return [rule for rule in DEFAULT_RULES if (rule[2], rule[3]) not in taken]

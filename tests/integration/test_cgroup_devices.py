@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ocipy.cgroups.device_filter import set_v2
-from ocipy.cgroups.devices import ALL, ANY, DEFAULT_RULES, MKNOD, READ, WRITE
+from ocipy.cgroups.devices import ALL, ANY, DEFAULT_RULES, DENY_ALL, MKNOD, READ, WRITE
 from ocipy.linux import _kernel
 from ocipy.linux.constants import BPF_CGROUP_DEVICE
 from tests.harness import Bundle, Container, Host, Result, cgroup_value
@@ -27,7 +27,6 @@ MakeContainer = Callable[..., Container]
 RunScript = Callable[..., Result]
 
 ROOT_CAPABILITIES = ["CAP_MKNOD", "CAP_SYSLOG", "CAP_DAC_OVERRIDE"]
-DENY_ALL: Rule = (False, "a", ANY, ANY, ALL)
 
 
 def with_mknod(bundle: Bundle, *rules: dict[str, Any]) -> Bundle:

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from ocipy.cgroups.device_program import assemble
 from ocipy.cgroups.devices import (
     ALL,
+    ALLOW_ALL,
     ANY,
     DEFAULT_RULES,
+    DENY_ALL,
     MKNOD,
     READ,
     WRITE,
@@ -32,8 +34,6 @@ from tests.unit.documents import refused_at
 if TYPE_CHECKING:
     from ocipy.cgroups.devices import Key, Rule
 
-DENY_ALL: Rule = (False, "a", ANY, ANY, ALL)
-ALLOW_ALL: Rule = (True, "a", ANY, ANY, ALL)
 
 
 def decide(rules: list[Rule], kind: str, major: int, minor: int, access: int) -> bool:
