@@ -58,7 +58,7 @@ def build(config: Config, host: Host, options: Options) -> Plan:
         from ocipy.plan import notify
 
         notify.plan_directory(planner)
-    at_once = namespaces.mounts_at_once(config, host)
+    at_once = namespaces.mounts_at_once(planner)
     _open_on_host(planner, at_once)
     _make_init(planner, at_once)
     _make_root(planner, at_once)
@@ -110,8 +110,7 @@ def _open_on_host(planner: Planner, at_once: bool) -> None:
 
 def _make_init(planner: Planner, at_once: bool) -> None:
     """The clone, and what the host does to the new process before that may do anything."""
-    config, host = planner.config, planner.host
-    staged = namespaces.needs_stages(config)
+    staged = namespaces.needs_stages(planner)
     namespaces.plan_clone(planner)
     passed = plan_procfs(planner)
     if passed:
@@ -123,7 +122,7 @@ def _make_init(planner: Planner, at_once: bool) -> None:
         namespaces.plan_stage(planner)
         planner.add(Adopt("/linux/namespaces"))
         planner.add(SaveState())
-        if namespaces.is_watched(config, host) and not namespaces.enters_last(config, host):
+        if namespaces.is_watched(planner) and not namespaces.enters_last(planner):
             planner.add(GiveProcfs("/linux/namespaces", whole=False))
             planner.add(TakeProcfs("/linux/namespaces"))
     else:
@@ -220,12 +219,12 @@ def _enter_root(planner: Planner) -> None:
         sysctl.plan_sysctl(planner)
     masks.plan_readonly_paths(planner)
     masks.plan_masked_paths(planner)
-    if namespaces.enters_last(planner.config, planner.host):
+    if namespaces.enters_last(planner):
         from ocipy.plan import pid_namespace
 
         pid_namespace.plan_enter(planner)
     cgroup.plan_cgroup_pids(planner)
-    process.plan_ready(planner, in_user_namespace=namespaces.has_namespace(planner.config, "user"))
+    process.plan_ready(planner, in_user_namespace="user" in planner.namespaces.all)
 
 
 def _become_process(planner: Planner) -> None:

@@ -9,13 +9,11 @@ from __future__ import annotations
 from ocipy.linux.capabilities import NAMES, mask, names
 from ocipy.plan.fields import process_of
 from ocipy.plan.model import InitStep
-from ocipy.plan.namespaces import has_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.config import types
-    from ocipy.config.types import Config
-    from ocipy.plan.model import Host, Planner
+    from ocipy.plan.model import Planner
 
 POINTER = "/process/capabilities"
 
@@ -119,18 +117,19 @@ def granted(wanted: types.Capabilities | None, available: int, last: int) -> Set
     return Sets(bounding, effective, permitted, inheritable, ambient, refused)
 
 
-def of_config(config: Config, host: Host) -> Sets:
+def sets_of(planner: Planner) -> Sets:
     """Return the sets of the container's process."""
+    host = planner.host
     # user_namespaces(7): a process that makes or joins a user namespace has all capabilities in it.
     everything = (1 << (host.last_capability + 1)) - 1
-    available = everything if has_namespace(config, "user") else host.capabilities
-    return granted(process_of(config).get("capabilities"), available, host.last_capability)
+    available = everything if "user" in planner.namespaces.all else host.capabilities
+    return granted(process_of(planner.config).get("capabilities"), available, host.last_capability)
 
 
 def plan_bounding(planner: Planner) -> None:
     """Before the ids change, since it needs CAP_SETPCAP. Warns once about everything that cannot be granted."""
     host = planner.host
-    sets = of_config(planner.config, host)
+    sets = sets_of(planner)
     planner.sets = sets.of_process
     if sets.refused:
         planner.warn(POINTER, "capabilities that cannot be granted: " + sets.refused)
@@ -140,7 +139,7 @@ def plan_bounding(planner: Planner) -> None:
 
 def plan_sets(planner: Planner) -> None:
     """After the ids have changed: set what the process starts with."""
-    effective, permitted, inheritable, ambient = planner.sets or of_config(planner.config, planner.host).of_process
+    effective, permitted, inheritable, ambient = planner.sets or sets_of(planner).of_process
     planner.add(
         Capabilities(POINTER, effective=effective, permitted=permitted, inheritable=inheritable, ambient=ambient)
     )

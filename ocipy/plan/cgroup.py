@@ -16,7 +16,7 @@ from ocipy.plan.device_rules import given_rules, rules_to_apply
 from ocipy.plan.fields import CGROUP, RESOURCES, resources_of, user_of
 from ocipy.plan.lane import TellInit, WaitForHost
 from ocipy.plan.model import HostStep, if_set
-from ocipy.plan.namespaces import enters_last, has_namespace, id_maps, joins_namespace, makes_namespace, needs_stages
+from ocipy.plan.namespaces import enters_last, id_maps, needs_stages
 from ocipy.plan.process import ResetAffinity
 
 TYPE_CHECKING = False
@@ -156,7 +156,7 @@ def plan_cgroup_create(planner: Planner, *, for_init: bool = True) -> None:
             ),
             cpuset=not _joined_late(host, options),
             frozen=not for_init or host.cgroup_mode != "v2",
-            pids_shared=not has_namespace(config, "pid"),
+            pids_shared="pid" not in planner.namespaces.all,
         )
     )
     _plan_before_join(planner)
@@ -192,7 +192,7 @@ def _plan_without(planner: Planner) -> None:
             raise Error("a limit needs a cgroup, and --cgroup-manager=disabled does not make one", pointer=pointer)
     if given_rules(config):
         planner.warn(RESOURCES + "/devices", "device rules have no effect with --cgroup-manager=disabled")
-    if not has_namespace(config, "pid"):
+    if "pid" not in planner.namespaces.all:
         planner.warn(
             CGROUP, "the container has neither its own cgroup nor its own pid namespace: delete may miss processes"
         )
@@ -220,7 +220,7 @@ def _plan_before_join(planner: Planner) -> None:
     config, host = planner.config, planner.host
     writes = early(resources_of(config), host.cgroup_mode, host.cgroup_controllers)
     _append(planner, writes, skip=_joined_late(host, planner.options))
-    uid = _owner(config, host)
+    uid = _owner(planner)
     if uid is not None:
         planner.add(CgroupOwn(CGROUP, uid=uid))
 
@@ -245,7 +245,7 @@ def plan_cgroup_unit(planner: Planner) -> None:
 def unit_is_late(planner: Planner) -> bool:
     """Whether systemd makes the unit while init mounts. Not if a stage runs before init, nor for an unprivileged
     user: then systemd only moves processes with the user's ids, and init changes its ids."""
-    return planner.options.systemd_cgroup and not planner.host.rootless and not needs_stages(planner.config)
+    return planner.options.systemd_cgroup and not planner.host.rootless and not needs_stages(planner)
 
 
 def _plan_unit(planner: Planner, rules: tuple[Rule, ...] | None) -> None:
@@ -317,11 +317,11 @@ def _plan_devices(planner: Planner, rules: tuple[Rule, ...] | None) -> None:
 
 def plan_cgroup_limits(planner: Planner, *, devices: bool) -> None:
     """Set the device rules unless they are in force, then the limits, one step each. systemd hears of both first."""
-    config, host, options = planner.config, planner.host, planner.options
+    options = planner.options
     if options.no_cgroup:
         return
-    resources = resources_of(config)
-    if enters_last(config, host):
+    resources = resources_of(planner.config)
+    if enters_last(planner):
         resources = _of_pids(resources, wanted=False)
     untold = options.systemd_cgroup and not unit_is_late(planner)
     rules = rules_to_apply(planner) if devices or untold else None
@@ -331,7 +331,7 @@ def plan_cgroup_limits(planner: Planner, *, devices: bool) -> None:
 def plan_cgroup_pids(planner: Planner) -> None:
     """Set the pids limit, if init has to fork first."""
     config = planner.config
-    if planner.options.no_cgroup or not enters_last(config, planner.host):
+    if planner.options.no_cgroup or not enters_last(planner):
         return
     resources = _of_pids(resources_of(config), wanted=True)
     if resources:
@@ -369,9 +369,10 @@ def _append(planner: Planner, writes: Writes, *, skip: str = "", only: str = "")
             planner.add(CgroupWrite(action[1], **action[2]))
 
 
-def _owner(config: Config, host: Host) -> int | None:
+def _owner(planner: Planner) -> int | None:
     """Return the host's id of the user that will own the cgroup, or None (config-linux.md, Cgroup ownership)."""
-    if host.cgroup_mode != "v2" or not makes_namespace(config, "cgroup"):
+    config, host, namespaces = planner.config, planner.host, planner.namespaces
+    if host.cgroup_mode != "v2" or "cgroup" not in namespaces.new:
         return None
     if not any(
         mount.get("source") == "cgroup"
@@ -381,11 +382,11 @@ def _owner(config: Config, host: Host) -> int | None:
     ):
         return None
     uid = user_of(config).get("uid") or 0
-    if joins_namespace(config, "user"):
+    if "user" in namespaces.joined:
         # The config does not contain its map.
         return None
-    if makes_namespace(config, "user"):
-        for entry in id_maps(config)[0]:
+    if "user" in namespaces.new:
+        for entry in id_maps(planner)[0]:
             if entry["containerID"] <= uid < entry["containerID"] + entry["size"]:
                 uid = entry["hostID"] + uid - entry["containerID"]
                 break

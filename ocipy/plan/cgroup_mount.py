@@ -52,9 +52,9 @@ def plan_cgroup_mount(planner: Planner, mount: MountEntry) -> None:
     host = planner.host
     pointer, parsed = mount.pointer, mount.options
     linux = planner.config.get("linux") or {}
-    namespaces = [entry for entry in linux.get("namespaces") or () if entry["type"] == "cgroup"]
-    # The root of a joined namespace may differ from the container's cgroup.
-    namespace = ("joined" if namespaces[0].get("path") else "new") if namespaces else ""
+    namespace = "new" if "cgroup" in planner.namespaces.new else ""
+    if "cgroup" in planner.namespaces.joined:
+        namespace = "joined"  # its root may differ from the container's cgroup
     if mount.fstype == "cgroup" and host.cgroup_mode != "v2":
         if parsed.data:
             # The hierarchies are the host's: their options cannot be changed.

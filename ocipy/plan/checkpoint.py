@@ -16,8 +16,8 @@ from ocipy.linux.constants import CLONE_NEWNET
 from ocipy.linux.paths import clean
 from ocipy.plan.cgroup_mount import MountCgroup1
 from ocipy.plan.devices import Device
+from ocipy.plan.fields import Namespaces
 from ocipy.plan.mounts import Bind, OpenMountSource
-from ocipy.plan.namespaces import has_namespace, joined_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,7 +124,7 @@ def check_flags(flags: CriuFlags) -> None:
 
 def refuse(config: Config, plan: Plan) -> None:
     """Raise Error for what criu would restore differently. plan: create's."""
-    if not has_namespace(config, "mount"):
+    if "mount" not in Namespaces(config).all:
         raise Error(
             "a container without a mount namespace cannot be checkpointed",
             pointer="/linux/namespaces",
@@ -272,7 +272,7 @@ def external_kinds(config: Config) -> dict[str, str]:
 
 def joined_of(config: Config) -> tuple[tuple[str, str, str], ...]:
     """Return (kind, path, pointer) of each joined namespace."""
-    return tuple((kind, path, pointer) for kind, (path, pointer) in joined_kinds(config).items())
+    return tuple((kind, path, pointer) for kind, (path, pointer) in Namespaces(config).joined.items())
 
 
 def external_namespaces(joined: Sequence[tuple[str, str, str]], version: int) -> list[tuple[str, tuple[str, str]]]:

@@ -7,15 +7,15 @@ from ocipy.linux.constants import CAP_MKNOD
 from ocipy.linux.paths import clean
 from ocipy.plan.model import HostStep, InitStep, Step, counted, if_set, phrase
 from ocipy.plan.mounts import dev_is_bound, opened_by_host, plan_label
-from ocipy.plan.namespaces import has_namespace, joins_namespace, triples
+from ocipy.plan.namespaces import triples
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ocipy.config import types
-    from ocipy.config.types import Config, IDMapping
-    from ocipy.plan.model import Host, Planner
+    from ocipy.config.types import IDMapping
+    from ocipy.plan.model import Planner
 
 
 POINTER = "/linux/devices"
@@ -105,14 +105,14 @@ class DeviceLinks(InitStep):
 def plan_nodes(planner: Planner) -> None:
     """Make the nodes on the host that the container's user namespace may not make; init binds them."""
     config, host = planner.config, planner.host
-    if not _made_by_host(config, host):
+    if not _made_by_host(planner):
         return
     nodes = [step for step in _device_steps(planner) if step.name]
     if not nodes:
         return
     linux = config.get("linux") or {}
     uids, gids = linux.get("uidMappings") or (), linux.get("gidMappings") or ()
-    joined = joins_namespace(config, "user")
+    joined = "user" in planner.namespaces.joined
     label = plan_label(config, host)
     planner.add(DeviceFilesystem(POINTER, nodes=len(nodes), label=label, joined=joined))
     for node in nodes:
@@ -152,17 +152,17 @@ def plan_devices(planner: Planner) -> None:
         planner.add(DeviceLinks(POINTER))
 
 
-def _made_by_host(config: Config, host: Host) -> bool:
+def _made_by_host(planner: Planner) -> bool:
     """Whether the runtime may make the nodes that init may not: mknod(2)."""
-    return opened_by_host(config, host) and not host.in_user_namespace and bool(host.capabilities >> CAP_MKNOD & 1)
+    host = planner.host
+    return opened_by_host(planner) and not host.in_user_namespace and bool(host.capabilities >> CAP_MKNOD & 1)
 
 
 def _device_steps(planner: Planner) -> Iterator[Device]:
     """Yield init's step for each node."""
-    config, host = planner.config, planner.host
     # mknod(2) of a device requires the initial user namespace.
-    bind = has_namespace(config, "user") or host.in_user_namespace
-    by_host = _made_by_host(config, host)
+    bind = "user" in planner.namespaces.all or planner.host.in_user_namespace
+    by_host = _made_by_host(planner)
     for pointer, name, device in _entries(planner):
         kind, (major, minor) = _identify(device)
         fifo = kind == "p"

@@ -13,7 +13,7 @@ from ocipy.plan.cgroup_enter import CgroupEnter
 from ocipy.plan.fields import process_of
 from ocipy.plan.lane import Adopt, GiveProcfs, TakeProcfs, TellInit, Undumpable, WaitForHost, WaitForInit
 from ocipy.plan.model import HostStep, InitStep, Planner, if_set, phrase
-from ocipy.plan.namespaces import clones_mounts, makes_namespace
+from ocipy.plan.namespaces import clones_mounts
 from ocipy.plan.numbers import parse_list
 from ocipy.plan.process import StdioNull
 from ocipy.plan.rare import INTEL_RDT, LSM, SECCOMP, TERMINAL, uses
@@ -134,7 +134,7 @@ def _join(planner: Planner, target: Target) -> None:
         planner.add(InitialAffinity(AFFINITY + "/initial", cpus=initial))
     else:
         process.plan_affinity(planner)
-    if not _has_own_root(config, target):
+    if not _has_own_root(planner, target):
         planner.add(OpenRoot("/linux/namespaces"))
     pointer = "--cgroup" if target.chosen else "/linux/cgroupsPath"
     if target.cgroups:
@@ -143,7 +143,7 @@ def _join(planner: Planner, target: Target) -> None:
         CloneJoining(
             "/linux/namespaces",
             kinds=target.kinds,
-            chroot=not _has_own_root(config, target),
+            chroot=not _has_own_root(planner, target),
             drop_groups="user" in target.kinds and not keeps_groups(config),
         )
     )
@@ -164,9 +164,9 @@ def _join(planner: Planner, target: Target) -> None:
         planner.add(FinalAffinity(AFFINITY + "/final", cpus=final))
 
 
-def _has_own_root(config: Config, target: Target) -> bool:
+def _has_own_root(planner: Planner, target: Target) -> bool:
     """Whether the container's root is its mount namespace's root; otherwise chroot alone holds it (plan/rootfs.py)."""
-    return makes_namespace(config, "mount") and "mount" in target.kinds
+    return "mount" in planner.namespaces.new and "mount" in target.kinds
 
 
 def _prepare(planner: Planner, target: Target) -> None:

@@ -13,6 +13,27 @@ RESOURCES = "/linux/resources"
 NO_PROCESS: Process = {"cwd": "/", "args": []}
 
 
+class Namespaces:
+    """linux.namespaces: those of the container that are not the runtime's, by kind.
+
+    all: their pointers. new: the pointers of those to make. joined: path and pointer of those to join.
+    """
+
+    __slots__ = ("all", "joined", "new")
+
+    def __init__(self, config: Config) -> None:
+        self.all: dict[str, str] = {}
+        self.new: dict[str, str] = {}
+        self.joined: dict[str, tuple[str, str]] = {}
+        for index, entry in enumerate((config.get("linux") or {}).get("namespaces") or ()):
+            kind, path = entry["type"], entry.get("path")
+            self.all[kind] = pointer = f"/linux/namespaces/{index}"
+            if path:
+                self.joined[kind] = (path, pointer)
+            else:
+                self.new[kind] = pointer
+
+
 def process_of(config: Config) -> Process:
     """Return process, or a default for a container that cannot be started."""
     return config.get("process") or NO_PROCESS

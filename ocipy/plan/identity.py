@@ -8,7 +8,7 @@ from ocipy.linux.constants import NO_ID
 from ocipy.plan.capabilities import plan_bounding
 from ocipy.plan.fields import user_of
 from ocipy.plan.model import InitStep, if_set
-from ocipy.plan.namespaces import denies_setgroups, joins_namespace, makes_namespace
+from ocipy.plan.namespaces import denies_setgroups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class GidUid(InitStep):
 def plan_become_root(planner: Planner) -> None:
     """In a user namespace init is nobody until it takes a mapped id."""
     config = planner.config
-    if not makes_namespace(config, "user") and not joins_namespace(config, "user"):
+    if "user" not in planner.namespaces.all:
         return
     user = user_of(config)
     planner.add(
@@ -68,7 +68,7 @@ def plan_become_root(planner: Planner) -> None:
             "/linux/uidMappings",
             uid=user.get("uid") or 0,
             gid=user.get("gid") or 0,
-            drop_groups=not denies_setgroups(config, planner.host) and not keeps_groups(config),
+            drop_groups=not denies_setgroups(planner) and not keeps_groups(config),
         )
     )
 
@@ -92,7 +92,7 @@ def plan_identity(planner: Planner) -> None:
 
 def _plan_groups(planner: Planner, additional: tuple[int, ...], gid: int) -> None:
     pointer = POINTER + "/additionalGids"
-    if denies_setgroups(planner.config, planner.host):
+    if denies_setgroups(planner):
         if set(additional) - {gid}:
             raise Error(
                 "additional groups cannot be set: without privileges the user namespace must deny setgroups",

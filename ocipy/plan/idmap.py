@@ -11,12 +11,11 @@ from ocipy.errors import Error
 from ocipy.linux.constants import NO_ID
 from ocipy.plan.lane import plan_procfs
 from ocipy.plan.model import HostStep
-from ocipy.plan.namespaces import id_maps, joined_kinds, ranges_in_words, triples
+from ocipy.plan.namespaces import id_maps, ranges_in_words, triples
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.config.mount_options import MountEntry
-    from ocipy.config.types import Config
     from ocipy.plan.model import Planner
     from ocipy.plan.namespaces import Triples
 
@@ -44,21 +43,21 @@ class IdmapSource(HostStep):
 
 def plan_idmap(planner: Planner, mount: MountEntry) -> str:
     """Plan the user namespace that maps this mount, once for all mounts with the same maps. Returns its pointer."""
-    config, pointer = planner.config, mount.pointer
+    pointer = mount.pointer
     if planner.host.rootless:
         raise Error(
             "mapping the ids of a mount needs the privileges of the host's root",
             pointer=pointer + ("/options" if mount.options.idmap else "/uidMappings"),
         )
-    path, _ = joined_kinds(config).get("user", ("", ""))
-    given = _given(config, mount)
+    path, _ = planner.namespaces.joined.get("user", ("", ""))
+    given = _given(planner, mount)
     if given is None and path:
         for step in planner.plan.host:
             if isinstance(step, IdmapJoin):
                 return step.pointer
         planner.add(IdmapJoin(pointer, path=path))
         return pointer
-    uids, gids = given or (triples(id_maps(config)[0]), triples(id_maps(config)[1]))
+    uids, gids = given or (triples(id_maps(planner)[0]), triples(id_maps(planner)[1]))
     assert uids and gids
     for step in planner.plan.host:
         if isinstance(step, IdmapSource) and (step.uids, step.gids) == (uids, gids):
@@ -68,17 +67,17 @@ def plan_idmap(planner: Planner, mount: MountEntry) -> str:
     return pointer
 
 
-def _given(config: Config, mount: MountEntry) -> tuple[Triples, Triples] | None:
+def _given(planner: Planner, mount: MountEntry) -> tuple[Triples, Triples] | None:
     """Return the mount's own maps, or None."""
     uids, gids = mount.given.get("uidMappings") or (), mount.given.get("gidMappings") or ()
     if uids:
         return triples(uids), triples(gids)
-    return _parse_text(config, mount.options.idmap_text) if mount.options.idmap_text else None
+    return _parse_text(planner, mount.options.idmap_text) if mount.options.idmap_text else None
 
 
-def _parse_text(config: Config, text: str) -> tuple[Triples, Triples]:
+def _parse_text(planner: Planner, text: str) -> tuple[Triples, Triples]:
     """Return the maps of idmap=…; the container's own for ids that the text does not map."""
-    maps = dict(zip(("uids", "gids"), id_maps(config), strict=True))
+    maps = dict(zip(("uids", "gids"), id_maps(planner), strict=True))
     found: dict[str, Triples] = {kind: triples(mappings) or IDENTITY for kind, mappings in maps.items()}
     found |= parse_idmap(text, maps)
     return found["uids"], found["gids"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ocipy.plan.fields import process_of
 from ocipy.plan.model import InitStep, phrase
-from ocipy.plan.namespaces import makes_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def plan_keyring(planner: Planner) -> None:
     planner.add(
         Keyring(
             name="_ses." + options.container_id,
-            in_user_namespace=makes_namespace(config, "user"),
+            in_user_namespace="user" in planner.namespaces.new,
             label=label if planner.host.selinux else "",
         )
     )

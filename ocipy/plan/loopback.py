@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ocipy.plan.model import InitStep
-from ocipy.plan.namespaces import makes_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,5 +17,5 @@ class Loopback(InitStep):
 
 def plan_loopback(planner: Planner) -> None:
     """Bring lo up in a new network namespace. The owner of a joined one sets it up."""
-    if makes_namespace(planner.config, "network"):
+    if "network" in planner.namespaces.new:
         planner.add(Loopback("/linux/namespaces"))

@@ -5,13 +5,11 @@ from __future__ import annotations
 from ocipy.linux.paths import clean
 from ocipy.plan.model import InitStep
 from ocipy.plan.mounts import plan_label
-from ocipy.plan.namespaces import has_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ocipy.config.types import Config
     from ocipy.plan.model import Planner
 
 
@@ -48,23 +46,22 @@ def plan_null(planner: Planner) -> None:
 
 def plan_readonly_paths(planner: Planner) -> None:
     """Make each path read-only, whatever is mounted there; skip missing ones."""
-    for pointer, path in _paths(planner.config, "readonlyPaths"):
+    for pointer, path in _paths(planner, "readonlyPaths"):
         planner.add(ReadonlyPath(pointer, path=path))
 
 
 def plan_masked_paths(planner: Planner) -> None:
     """Cover each path, files with /dev/null, directories with an empty directory; skip missing ones."""
-    config = planner.config
-    label = plan_label(config, planner.host)
-    for pointer, path in _paths(config, "maskedPaths"):
+    label = plan_label(planner.config, planner.host)
+    for pointer, path in _paths(planner, "maskedPaths"):
         planner.add(Mask(pointer, path=path, label=label))
 
 
-def _paths(config: Config, member: str) -> Iterator[tuple[str, str]]:
+def _paths(planner: Planner, member: str) -> Iterator[tuple[str, str]]:
     """Yield (pointer, path) of each, without repetitions."""
-    linux = config.get("linux") or {}
+    linux = planner.config.get("linux") or {}
     paths: list[str] = linux.get(member) or []  # type: ignore[assignment]
-    assert not paths or has_namespace(config, "mount")
+    assert not paths or "mount" in planner.namespaces.all
     seen = set()
     for index, path in enumerate(paths):
         cleaned = clean(path)

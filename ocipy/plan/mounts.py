@@ -14,7 +14,7 @@ from ocipy.linux.paths import ALLOWED_IN_PROC
 from ocipy.plan import cgroup_mount
 from ocipy.plan.model import HostStep, InitStep, if_set, phrase
 from ocipy.plan.mount_options import FsopenMount, MountStep, attribute_words, tree_of
-from ocipy.plan.namespaces import clones_mounts, enters_last, has_namespace, makes_namespace
+from ocipy.plan.namespaces import clones_mounts, enters_last
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,9 +92,9 @@ class RemountReadonly(InitStep):
     words = "a mount that had to stay writable until now"
 
 
-def opened_by_host(config: Config, host: Host) -> bool:
+def opened_by_host(planner: Planner) -> bool:
     """Whether init will lack the runtime's privileges to walk to a source and open it."""
-    return clones_mounts(host) and has_namespace(config, "user")
+    return "user" in planner.namespaces.all and clones_mounts(planner.host)
 
 
 def mounts_of(planner: Planner) -> list[MountEntry]:
@@ -121,7 +121,7 @@ def plan_sources(planner: Planner) -> None:
             mapped = plan_idmap(planner, mount)
         if not mount.is_bind or parsed.copy_symlink or mount.is_remount:
             continue
-        if mapped or opened_by_host(config, planner.host):
+        if mapped or opened_by_host(planner):
             planner.add(
                 OpenMountSource(
                     mount.pointer,
@@ -172,12 +172,12 @@ def plan_mounts(planner: Planner, start: int = 0, end: int | None = None) -> Non
     """Plan the mounts from one index up to another, or to the last, in the config's order (config.md: MUST)."""
     config, host = planner.config, planner.host
     label = plan_label(config, host)
-    outside = enters_last(config, host)
+    outside = enters_last(planner)
     by_host = {step.pointer for step in planner.plan.host if isinstance(step, OpenMountSource)}
     for mount in mounts_of(planner)[start:end]:
         destination = mount.destination
         assert not destination.startswith("/proc/") or destination in ALLOWED_IN_PROC
-        assert destination != "/" or makes_namespace(config, "mount")
+        assert destination != "/" or "mount" in planner.namespaces.new
         if not mount.given["destination"].startswith("/"):
             text = f"{mount.given['destination']!r} is relative, which is deprecated; using {destination}"
             planner.warn(mount.pointer + "/destination", text)

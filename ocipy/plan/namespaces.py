@@ -31,7 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ocipy.config.types import Config, IDMapping, Namespace
+    from ocipy.config.types import IDMapping
     from ocipy.plan.model import Host, Planner
 
     Triples = tuple[tuple[int, int, int], ...]  # (inside, outside, size)
@@ -147,21 +147,6 @@ def ranges_in_words(mappings: Triples) -> str:
     return ", ".join(f"{inside}+{size} ← {outside}" for inside, outside, size in mappings)
 
 
-def has_namespace(config: Config, kind: str) -> bool:
-    """Whether the container has a namespace of this kind, new or joined, that is not the runtime's."""
-    return _path(config, kind) is not None
-
-
-def makes_namespace(config: Config, kind: str) -> bool:
-    """Whether the container has a new namespace of this kind."""
-    return _path(config, kind) == ""
-
-
-def joins_namespace(config: Config, kind: str) -> bool:
-    """Whether the container joins a namespace of this kind."""
-    return bool(_path(config, kind))
-
-
 def flags_of(kinds: Iterable[str]) -> int:
     """Return the CLONE_NEW… flags of these kinds, for clone(2), unshare(2) and setns(2)."""
     flags = 0
@@ -170,42 +155,9 @@ def flags_of(kinds: Iterable[str]) -> int:
     return flags
 
 
-def new_kinds(config: Config) -> dict[str, str]:
-    """Return the kinds to make, each with its pointer."""
-    return {
-        entry["type"]: f"/linux/namespaces/{index}"
-        for index, entry in enumerate(_entries(config))
-        if not entry.get("path")
-    }
-
-
-def joined_kinds(config: Config) -> dict[str, tuple[str, str]]:
-    """Return the kinds to join, each with path and pointer."""
-    return {
-        entry["type"]: (path, f"/linux/namespaces/{index}")
-        for index, entry in enumerate(_entries(config))
-        if (path := entry.get("path"))
-    }
-
-
-def _path(config: Config, kind: str) -> str | None:
-    """The namespace of this kind that the container joins; "" if it has a new one, None if it has none."""
-    for entry in _entries(config):  # a loop, as below: the plan asks so often that next() and any() would take longer
-        if entry["type"] == kind:
-            return entry.get("path") or ""
-    return None
-
-
-def _entries(config: Config) -> Sequence[Namespace]:
-    return (config.get("linux") or {}).get("namespaces") or ()
-
-
-def needs_stages(config: Config) -> bool:
+def needs_stages(planner: Planner) -> bool:
     """Whether one clone3 is not enough to make the init process."""
-    for entry in _entries(config):
-        if entry.get("path") or entry["type"] == "time":
-            return True
-    return False
+    return bool(planner.namespaces.joined) or "time" in planner.namespaces.new
 
 
 def clones_mounts(host: Host) -> bool:
@@ -213,40 +165,41 @@ def clones_mounts(host: Host) -> bool:
     return host.clones_mounts and bool(host.capabilities >> CAP_SYS_ADMIN & 1)
 
 
-def is_watched(config: Config, host: Host) -> bool:
+def is_watched(planner: Planner) -> bool:
     """Whether others may look at init from the beginning: in a joined pid namespace, with CAP_SYS_PTRACE over the
     runtime's own user namespace (ptrace(2)). Without privileges there, the runtime could not join such a namespace."""
-    return joins_namespace(config, "pid") and clones_mounts(host)
+    return "pid" in planner.namespaces.joined and clones_mounts(planner.host)
 
 
-def enters_last(config: Config, host: Host) -> bool:
+def enters_last(planner: Planner) -> bool:
     """Whether init enters a joined pid namespace only after its root is the container's, and covered.
 
     Not with a user namespace: once inside it, init may lack the privilege to enter.
     """
-    return is_watched(config, host) and not has_namespace(config, "user")
+    return is_watched(planner) and "user" not in planner.namespaces.all
 
 
-def mounts_at_once(config: Config, host: Host) -> bool:
+def mounts_at_once(planner: Planner) -> bool:
     """Whether init begins to mount while the host saves the state and makes the network namespace.
 
     This is safe: in init's own mount namespace, new filesystems end with init, and init ends if create is killed. With
     a user namespace init waits for the id maps. A runtime in a user namespace may be unable to return to its own
     network namespace (setns(2)).
     """
+    host, new = planner.host, planner.namespaces.new
     return (
         not (host.rootless or host.in_user_namespace)
-        and makes_namespace(config, "mount")
-        and not makes_namespace(config, "user")
-        and not needs_stages(config)
-        and (config.get("linux") or {}).get("rootfsPropagation") not in ("shared", "rshared")
+        and "mount" in new
+        and "user" not in new
+        and not needs_stages(planner)
+        and (planner.config.get("linux") or {}).get("rootfsPropagation") not in ("shared", "rshared")
     )
 
 
 def plan_network(planner: Planner) -> None:
     """Have init wait until the state is saved, and enter the network namespace that the host has made meanwhile: no
     other kind takes the kernel as long."""
-    new = new_kinds(planner.config)
+    new = planner.namespaces.new
     if "network" in new:
         planner.add(MakeNetwork(new["network"]))
         planner.add(EnterNetwork(new["network"]))
@@ -257,31 +210,28 @@ def plan_network(planner: Planner) -> None:
 
 def plan_join(planner: Planner) -> None:
     """Open the joined namespaces while host paths can still be walked with the host's privileges."""
-    config = planner.config
-    linux = config.get("linux") or {}
+    linux = planner.config.get("linux") or {}
     for member, mappings in (("uidMappings", linux.get("uidMappings")), ("gidMappings", linux.get("gidMappings"))):
-        if mappings and not has_namespace(config, "user"):
+        if mappings and "user" not in planner.namespaces.all:
             planner.warn("/linux/" + member, "has no effect without a user namespace in linux.namespaces")
-    for kind, (path, pointer) in joined_kinds(config).items():
+    for kind, (path, pointer) in planner.namespaces.joined.items():
         planner.add(OpenNamespace(pointer, kind=kind, path=path))
 
 
 def plan_clone(planner: Planner) -> None:
     """The clone itself."""
-    config, host = planner.config, planner.host
-    new = new_kinds(config)
-    joined = joined_kinds(config)
-    if not needs_stages(config):
+    config, new, joined = planner.config, planner.namespaces.new, planner.namespaces.joined
+    if not needs_stages(planner):
         into_cgroup = _into_cgroup(planner)
         later = {
             "cgroup": not into_cgroup,
-            "ipc": unshares_ipc(config),
-            "network": mounts_at_once(config, host),
+            "ipc": unshares_ipc(planner),
+            "network": mounts_at_once(planner),
         }
         kinds = tuple(kind for kind in new if not later.get(kind))
         planner.add(Clone("/linux/namespaces", kinds=kinds, into_cgroup=into_cgroup))
         return
-    last = enters_last(config, host)
+    last = enters_last(planner)
     planner.add(
         CloneStage(
             "/linux/namespaces",
@@ -290,37 +240,36 @@ def plan_clone(planner: Planner) -> None:
             user="user" in new,
             unshared=tuple(kind for kind in new if kind not in ("cgroup", "user")),
             forks=not last and any(kind in new or kind in joined for kind in ("pid", "time")),
-            watched=not last and is_watched(config, host),
+            watched=not last and is_watched(planner),
             clocks="time" in new and bool((config.get("linux") or {}).get("timeOffsets")),
         )
     )
 
 
-def unshares_ipc(config: Config) -> bool:
+def unshares_ipc(planner: Planner) -> bool:
     """Whether init makes its IPC namespace itself: /dev/mqueue belongs to its creator (mq_overview(7)), which must be
     root of the new user namespace; but root is not mapped until the maps are written."""
-    new_user_and_ipc = makes_namespace(config, "user") and makes_namespace(config, "ipc")
-    return new_user_and_ipc and not needs_stages(config)
+    new = planner.namespaces.new
+    return "user" in new and "ipc" in new and not needs_stages(planner)
 
 
 def plan_unshare_ipc(planner: Planner) -> None:
     """Make the IPC namespace if the clone does not."""
-    config = planner.config
-    if unshares_ipc(config):
-        planner.add(UnshareIpc(new_kinds(config)["ipc"]))
+    if unshares_ipc(planner):
+        planner.add(UnshareIpc(planner.namespaces.new["ipc"]))
 
 
 def _into_cgroup(planner: Planner) -> bool:
     # systemd makes the cgroup once there is a process for it.
     host = planner.host
-    late = host.rootless or planner.options.systemd_cgroup or needs_stages(planner.config)
+    late = host.rootless or planner.options.systemd_cgroup or needs_stages(planner)
     return host.cgroup_mode == "v2" and not late
 
 
 def plan_stage(planner: Planner) -> None:
     """What the host does for the stage before init, which is already in its cgroup."""
     planner.add(TellInit("/linux/namespaces", barrier="joined"))
-    new = new_kinds(planner.config)
+    new = planner.namespaces.new
     if "user" in new:
         planner.add(WaitForInit(new["user"], barrier="user"))
         plan_id_maps(planner)
@@ -336,25 +285,25 @@ def plan_stage(planner: Planner) -> None:
 
 def plan_unshare_cgroup(planner: Planner) -> None:
     """Make a cgroup namespace that the clone could not make."""
-    new = new_kinds(planner.config)
+    new = planner.namespaces.new
     if "cgroup" in new and not _into_cgroup(planner):
         planner.add(UnshareCgroup(new["cgroup"]))
 
 
-def id_maps(config: Config) -> tuple[Sequence[IDMapping], Sequence[IDMapping]]:
+def id_maps(planner: Planner) -> tuple[Sequence[IDMapping], Sequence[IDMapping]]:
     """Return the maps of user and group ids; empty if the container has no user namespace."""
-    linux = config.get("linux") or {}
-    if not has_namespace(config, "user"):
+    if "user" not in planner.namespaces.all:
         return (), ()
+    linux = planner.config.get("linux") or {}
     return linux.get("uidMappings") or (), linux.get("gidMappings") or ()
 
 
 def plan_id_maps(planner: Planner) -> None:
     """Write the maps of a new user namespace."""
-    config, host = planner.config, planner.host
-    if not makes_namespace(config, "user"):
+    host = planner.host
+    if "user" not in planner.namespaces.new:
         return
-    uids, gids = map(triples, id_maps(config))
+    uids, gids = map(triples, id_maps(planner))
     assert uids and gids
     if not host.rootless:
         # As in runc. Without the privileges of the host's root any map is accepted: `unshare -c` maps one's own id.
@@ -371,7 +320,7 @@ def plan_id_maps(planner: Planner) -> None:
             "/linux/gidMappings",
             mappings=gids,
             by_helper=_by_helper(gids, host.gid, host),
-            deny_setgroups=denies_setgroups(config, host),
+            deny_setgroups=denies_setgroups(planner),
         )
     )
 
@@ -385,9 +334,10 @@ def _is_own(mappings: Sequence[tuple[int, int, int]], own: int) -> bool:
     return len(mappings) == 1 and mappings[0][1:] == (own, 1)
 
 
-def denies_setgroups(config: Config, host: Host) -> bool:
+def denies_setgroups(planner: Planner) -> bool:
     """A user who writes gid_map directly must first deny setgroups (user_namespaces(7))."""
-    _, gids = id_maps(config)
+    host = planner.host
+    _, gids = id_maps(planner)
     return host.rootless and host.uid != 0 and _is_own(triples(gids), host.gid)
 
 

@@ -6,7 +6,6 @@ from ocipy.plan.fields import process_of, runs_hooks_later
 from ocipy.plan.lane import GiveProcfs, SaveState, TakeProcfs
 from ocipy.plan.model import HostStep, InitStep
 from ocipy.plan.mount_options import FsopenMount
-from ocipy.plan.namespaces import joined_kinds, makes_namespace
 from ocipy.plan.process import CloseDescriptors
 
 TYPE_CHECKING = False
@@ -36,10 +35,10 @@ class AdoptInit(HostStep):
 def plan_enter(planner: Planner) -> None:
     """Fork into the namespace (pid_namespaces(7): only children are in it)."""
     config = planner.config
-    _, pointer = joined_kinds(config)["pid"]
+    _, pointer = planner.namespaces.joined["pid"]
     terminal = bool(process_of(config).get("terminal"))
     planner.add(CloseDescriptors(pointer, for_start=True, for_hooks=runs_hooks_later(config), for_entry=True))
-    planner.add(EnterPidNamespace(pointer, terminal=terminal, time=makes_namespace(config, "time")))
+    planner.add(EnterPidNamespace(pointer, terminal=terminal, time="time" in planner.namespaces.new))
     planner.add(AdoptInit(pointer))
     planner.add(SaveState())
     planner.add(GiveProcfs(pointer, whole=False))

@@ -109,7 +109,7 @@ def build(
     _plan_criu(planner, made, flags, program)
     planner.add(RestoreNamespaces("/linux/namespaces", request=restore_request(config, made, flags, descriptors)))
     # criu is told to leave a network namespace empty, and restores sockets only if their addresses exist.
-    if "network" in namespaces.new_kinds(config):
+    if "network" in planner.namespaces.new:
         planner.add(RestoreLoopback("/linux/namespaces"))
     if uses(planner, INTEL_RDT):
         intel_rdt.plan_join(planner)

@@ -9,7 +9,6 @@ from ocipy.linux.paths import clean
 from ocipy.plan.model import HostStep, InitStep
 from ocipy.plan.mount_options import propagation_words
 from ocipy.plan.mounts import dev_is_bound, opened_by_host
-from ocipy.plan.namespaces import joins_namespace, makes_namespace
 from ocipy.plan.process import StdioNull
 
 TYPE_CHECKING = False
@@ -98,21 +97,21 @@ def root_path(config: Config, options: Options) -> str:
     return path if path.startswith("/") else options.bundle + "/" + path
 
 
-def _mount_namespace(config: Config) -> str:
+def _mount_namespace(planner: Planner) -> str:
     """Return the container's mount namespace: "new", "joined", or "" for the runtime's own."""
-    if makes_namespace(config, "mount"):
+    if "mount" in planner.namespaces.new:
         return "new"
-    return "joined" if joins_namespace(config, "mount") else ""
+    return "joined" if "mount" in planner.namespaces.joined else ""
 
 
 def plan_root_source(planner: Planner) -> None:
     """Open the root filesystem on the host if init might not be able to walk to it."""
     config = planner.config
     path = root_path(config, planner.options)
-    kind = _mount_namespace(config)
+    kind = _mount_namespace(planner)
     if not kind:
         planner.add(BindRootfs("/root/path", path=path))
-    elif kind == "new" and opened_by_host(config, planner.host):
+    elif kind == "new" and opened_by_host(planner):
         planner.add(OpenRootfs("/root/path", path=path, propagation=_of_tree(config)))
 
 
@@ -121,7 +120,7 @@ def plan_rootfs(planner: Planner) -> None:
     config = planner.config
     path = root_path(config, planner.options)
     kind = (config.get("linux") or {}).get("rootfsPropagation") or ""
-    namespace = _mount_namespace(config)
+    namespace = _mount_namespace(planner)
     if not namespace:
         planner.add(UseRootfs("/root/path", path=path))
         return
@@ -132,7 +131,7 @@ def plan_rootfs(planner: Planner) -> None:
     before = _before(kind)
     if before:
         planner.add(Propagation(POINTER if kind else "", flags=before))
-    if opened_by_host(config, planner.host):
+    if opened_by_host(planner):
         planner.add(AttachRootfs("/root/path"))
         return
     planner.add(Rootfs("/root/path", path=path, propagation=_of_tree(config), parent=_of_parent(kind)))
@@ -168,7 +167,7 @@ def plan_pivot(planner: Planner) -> None:
     """
     config = planner.config
     kind = (config.get("linux") or {}).get("rootfsPropagation") or ""
-    namespace = _mount_namespace(config)
+    namespace = _mount_namespace(planner)
     if namespace != "new":
         if namespace:
             planner.warn("/linux/namespaces", "in a joined mount namespace, only chroot confines the process")

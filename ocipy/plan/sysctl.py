@@ -10,7 +10,7 @@ from ocipy.config.semantic_linux import sysctl_namespace, sysctl_path
 from ocipy.errors import escape
 from ocipy.plan.lane import TellHost, TellInit, WaitForHost, WaitForInit
 from ocipy.plan.model import HostStep, InitStep
-from ocipy.plan.namespaces import enters_last, is_watched, joined_kinds, new_kinds
+from ocipy.plan.namespaces import enters_last, is_watched
 from ocipy.plan.shared_namespace import NotOurNamespace
 
 TYPE_CHECKING = False
@@ -48,10 +48,9 @@ class HostSysctl(HostStep):
 
 def plan_check(planner: Planner) -> None:
     """After the joined namespaces have been opened, and before anything is made in them."""
-    config = planner.config
-    joined = joined_kinds(config)
+    joined = planner.namespaces.joined
     checked: set[str] = set()
-    for path, _, pointer in _parameters(config):
+    for path, _, pointer in _parameters(planner.config):
         kind = sysctl_namespace(path)
         if kind in joined and kind not in checked:
             planner.add(NotOurNamespace(pointer, kind=kind))
@@ -61,10 +60,9 @@ def plan_check(planner: Planner) -> None:
 def plan_sysctl(planner: Planner) -> None:
     """Have them written through our own unmasked procfs, before the container's is made read-only: by init, or by the
     host if others may look at that procfs (host/sysctl.py)."""
-    config, host = planner.config, planner.host
-    own = {**new_kinds(config), **joined_kinds(config)}
-    parameters = _parameters(config)
-    watched = bool(parameters) and is_watched(config, host) and not enters_last(config, host)
+    own = planner.namespaces.all
+    parameters = _parameters(planner.config)
+    watched = bool(parameters) and is_watched(planner) and not enters_last(planner)
     if watched:
         planner.add(TellHost("/linux/sysctl", barrier="sysctl"))
         planner.add(WaitForInit("/linux/sysctl", barrier="sysctl"))

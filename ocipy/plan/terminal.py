@@ -56,7 +56,7 @@ def plan_check(planner: Planner) -> None:
 
 def plan_console(planner: Planner) -> None:
     """After the pivot: the terminal belongs to the container's devpts, and has the same name inside."""
-    _plan_console(planner, bind=True, controlling=not enters_last(planner.config, planner.host))
+    _plan_console(planner, bind=True, controlling=not enters_last(planner))
 
 
 def plan_exec_console(planner: Planner) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ocipy.plan.model import InitStep
-from ocipy.plan.namespaces import has_namespace, joined_kinds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ class Domainname(InitStep):
 def plan_check(planner: Planner) -> None:
     """After the joined namespaces have been opened: the host must not be renamed."""
     config = planner.config
-    if "uts" not in joined_kinds(config):
+    if "uts" not in planner.namespaces.joined:
         return
     from ocipy.plan.shared_namespace import NotOurNamespace
 
@@ -44,7 +43,7 @@ def plan_check(planner: Planner) -> None:
 def plan_names(planner: Planner) -> None:
     """Set the names that uname(2) reports. Without a UTS namespace they would be the host's."""
     hostname, domainname = planner.config.get("hostname"), planner.config.get("domainname")
-    assert not (hostname or domainname) or has_namespace(planner.config, "uts"), "the host would be renamed"
+    assert not (hostname or domainname) or "uts" in planner.namespaces.all, "the host would be renamed"
     if hostname:
         planner.add(Hostname("/hostname", name=hostname))
     if domainname:

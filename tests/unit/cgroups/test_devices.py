@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from ocipy.cgroups.devices import Key, Rule
 
 
-
 def decide(rules: list[Rule], kind: str, major: int, minor: int, access: int) -> bool:
     """The specification's semantics: rules apply in order, so the last match for each kind of access counts."""
     for bit in (READ, WRITE, MKNOD):

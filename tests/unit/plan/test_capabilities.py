@@ -8,6 +8,7 @@ from ocipy.linux import capabilities as numbers
 from ocipy.plan import capabilities
 from ocipy.plan.model import Host, Options, Planner
 
+OPTIONS = Options(container_id="c", bundle="/b")
 ALL = (1 << 41) - 1
 KILL, CHOWN, SETUID = 1 << 5, 1 << 0, 1 << 7
 
@@ -87,9 +88,7 @@ def test_plan() -> None:
             "capabilities": {"bounding": ["CAP_KILL", "CAP_X"], "permitted": ["CAP_KILL"]},
         }
     }
-    host = Host()
-    options = Options(container_id="c", bundle="/b")
-    planner = Planner(config, host, options)
+    planner = Planner(config, Host(), OPTIONS)
     plan = planner.plan
     capabilities.plan_bounding(planner)
     capabilities.plan_sets(planner)
@@ -105,6 +104,6 @@ def test_plan() -> None:
 def test_in_a_user_namespace_the_runtimes_own_set_is_no_limit() -> None:
     host = Host(capabilities=0)
     config: Any = {"process": {"cwd": "/", "capabilities": {"bounding": ["CAP_KILL"]}}}
-    assert capabilities.of_config(config, host).bounding == 0
+    assert capabilities.sets_of(Planner(config, host, OPTIONS)).bounding == 0
     config["linux"] = {"namespaces": [{"type": "user"}]}
-    assert capabilities.of_config(config, host).bounding == KILL
+    assert capabilities.sets_of(Planner(config, host, OPTIONS)).bounding == KILL

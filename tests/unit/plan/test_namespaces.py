@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ocipy.plan import namespaces
+from ocipy.plan.fields import Namespaces
 from ocipy.plan.model import Host, Options, Plan, Planner, Step
 from ocipy.plan.namespaces import Clone, CloneStage, OpenNamespace, UidMap, UnshareCgroup
 from tests.unit.documents import refused_at
@@ -157,3 +158,15 @@ def test_without_a_user_namespace_maps_are_not_written() -> None:
     plan = planner.plan
     namespaces.plan_id_maps(planner)
     assert plan.host == []
+
+
+def test_namespaces_are_told_apart_by_whether_they_are_made_or_joined() -> None:
+    found = Namespaces(config({"type": "pid", "path": "/proc/1/ns/pid"}, {"type": "uts", "path": ""}, {"type": "ipc"}))
+    assert found.new == {"uts": "/linux/namespaces/1", "ipc": "/linux/namespaces/2"}
+    assert found.joined == {"pid": ("/proc/1/ns/pid", "/linux/namespaces/0")}
+    assert list(found.all.items()) == [(kind, f"/linux/namespaces/{i}") for i, kind in enumerate(("pid", "uts", "ipc"))]
+
+
+@pytest.mark.parametrize("document", [{}, {"linux": None}, {"linux": {"namespaces": None}}])
+def test_without_namespaces_those_of_the_runtime_remain(document: Any) -> None:
+    assert not Namespaces(document).all
