@@ -27,6 +27,7 @@ from ocipy.plan.lane import (
     WaitForInit,
     meet,
     plan_procfs,
+    reached,
 )
 from ocipy.plan.model import Planner
 from ocipy.plan.process import HeedSignals
@@ -183,18 +184,18 @@ def _make_root(planner: Planner, at_once: bool) -> None:
 
 def _plan_mounted(planner: Planner, device_rules: bool) -> None:
     """What the host does once the mounts exist. If that is nothing, init need not wait for it."""
-    later = Planner(planner.config, planner.host, planner.options)
-    cgroup.plan_cgroup_limits(later, devices=device_rules)
-    if uses(later, NAMESPACE_CONTENTS):
+    before = reached(planner)
+    cgroup.plan_cgroup_limits(planner, devices=device_rules)
+    if uses(planner, NAMESPACE_CONTENTS):
         from ocipy.plan import namespace_contents
 
-        namespace_contents.plan_net_devices(later)
-    if uses(later, HOOKS):
+        namespace_contents.plan_net_devices(planner)
+    if uses(planner, HOOKS):
         from ocipy.plan import hooks
 
-        hooks.plan_hooks_runtime(later)
-        hooks.plan_hooks_create_container(later)
-    meet(planner, later, "mounted", "go", hooks=bool((planner.config.get("hooks") or {}).get("createContainer")))
+        hooks.plan_hooks_runtime(planner)
+        hooks.plan_hooks_create_container(planner)
+    meet(planner, before, "mounted", "go", hooks=bool((planner.config.get("hooks") or {}).get("createContainer")))
 
 
 def _enter_root(planner: Planner) -> None:

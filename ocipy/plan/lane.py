@@ -128,17 +128,19 @@ def plan_procfs(planner: Planner) -> bool:
     return missing
 
 
-def meet(planner: Planner, later: Planner, arrived: str, go_on: str, *, hooks: bool = False) -> None:
-    """Append the steps of `later`. If the host takes any of them, init waits for it between these two barriers.
+def reached(planner: Planner) -> tuple[int, int]:
+    """Return how long both lanes are now, for meet."""
+    return len(planner.plan.host), len(planner.plan.init)
 
-    hooks: init runs hooks among them, so the host must know when.
+
+def meet(planner: Planner, since: tuple[int, int], arrived: str, go_on: str, *, hooks: bool = False) -> None:
+    """If the host takes any of the steps added `since`, put barriers around them, between which init waits.
+
+    hooks: init runs hooks among its own, so the host must know when.
     """
-    plan, more = planner.plan, later.plan
-    plan.warnings += more.warnings
-    if more.host or hooks:
-        planner.add(TellHost(barrier=arrived))
-        planner.add(WaitForInit(barrier=arrived))
-        plan.host += more.host
-        planner.add(TellInit(barrier=go_on, hooks=hooks))
-        planner.add(WaitForHost(barrier=go_on))
-    plan.init += more.init
+    plan = planner.plan
+    host, init = since
+    if len(plan.host) > host or hooks:
+        plan.host.insert(host, WaitForInit(barrier=arrived))
+        plan.host.append(TellInit(barrier=go_on, hooks=hooks))
+        plan.init[init:init] = TellHost(barrier=arrived), WaitForHost(barrier=go_on)

@@ -6,14 +6,15 @@ from ocipy.plan import identity, rlimits
 from ocipy.plan.capabilities import plan_sets
 from ocipy.plan.fields import NO_PROCESS, process_of, runs_hooks_later
 from ocipy.plan.keyring import plan_keyring
-from ocipy.plan.lane import meet
-from ocipy.plan.model import HostStep, InitStep, Planner, counted, if_set, phrase
+from ocipy.plan.lane import meet, reached
+from ocipy.plan.model import HostStep, InitStep, counted, if_set, phrase
 from ocipy.plan.rare import SCHEDULING, SECCOMP, TERMINAL, uses
 from ocipy.plan.waiting import TellExecuting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.config.types import Process
+    from ocipy.plan.model import Planner
 
 # What runc and crun use if the config gives none; engines rely on it.
 DEFAULT_UMASK = 0o022
@@ -199,17 +200,17 @@ def plan_ready(planner: Planner, *, in_user_namespace: bool, pidfd_name: str = "
         from ocipy.plan import scheduling
 
         scheduling.plan_scheduling(planner)
-    later = Planner(planner.config, planner.host, planner.options)
-    rlimits.plan_rlimits(later, by_host=in_user_namespace)
+    before = reached(planner)
+    rlimits.plan_rlimits(planner, by_host=in_user_namespace)
     if uses(planner, TERMINAL):
         from ocipy.plan import terminal
 
-        terminal.plan_send_console(later)
+        terminal.plan_send_console(planner)
     if pidfd_name and (planner.options.pid_file or planner.options.pidfd_socket):
         from ocipy.plan.pid_file import plan_report
 
-        plan_report(later, pidfd_name)
-    meet(planner, later, "ready", "limited")
+        plan_report(planner, pidfd_name)
+    meet(planner, before, "ready", "limited")
 
 
 def plan_become_user(planner: Planner) -> None:
