@@ -31,7 +31,7 @@ from ocipy.plan.lane import (
 )
 from ocipy.plan.model import Planner
 from ocipy.plan.process import HeedSignals
-from ocipy.plan.rare import HOOKS, INTEL_RDT, LSM, NAMESPACE_CONTENTS, SECCOMP, SYSCTL, TERMINAL, uses
+from ocipy.plan.rare import HOOKS, INTEL_RDT, LSM, NAMESPACE_CONTENTS, SECCOMP, SYSCTL, TERMINAL
 from ocipy.plan.waiting import (
     Created,
     Creating,
@@ -74,24 +74,24 @@ def build(config: Config, host: Host, options: Options) -> Plan:
 
 def _open_on_host(planner: Planner, at_once: bool) -> None:
     """Open, compile or make everything needed before the init process exists."""
-    if uses(planner, TERMINAL):
+    if TERMINAL in planner.rare:
         from ocipy.plan import terminal
 
         terminal.plan_check(planner)
-    if uses(planner, HOOKS):
+    if HOOKS in planner.rare:
         from ocipy.plan import hooks
 
         hooks.plan_hooks_output(planner)
         hooks.plan_hooks_later(planner)
-    if uses(planner, SECCOMP):
+    if SECCOMP in planner.rare:
         from ocipy.plan import seccomp
 
         seccomp.plan_seccomp_compile(planner)
     planner.add(ReportPipe() if starts_at_once(planner) else Fifo())
-    if not at_once or uses(planner, SYSCTL):
+    if not at_once or SYSCTL in planner.rare:
         plan_procfs(planner)
     namespaces.plan_join(planner)
-    if uses(planner, SYSCTL):
+    if SYSCTL in planner.rare:
         from ocipy.plan import sysctl
 
         sysctl.plan_check(planner)
@@ -103,7 +103,7 @@ def _open_on_host(planner: Planner, at_once: bool) -> None:
     cgroup.plan_cgroup_open(planner)
     if not at_once:
         cgroup.plan_cgroup_enter(planner)
-    if uses(planner, INTEL_RDT):
+    if INTEL_RDT in planner.rare:
         from ocipy.plan import intel_rdt
 
         intel_rdt.plan_groups(planner)
@@ -129,7 +129,7 @@ def _make_init(planner: Planner, at_once: bool) -> None:
     else:
         namespaces.plan_id_maps(planner)
         cgroup.plan_cgroup_join(planner)
-    if uses(planner, INTEL_RDT):
+    if INTEL_RDT in planner.rare:
         from ocipy.plan import intel_rdt
 
         intel_rdt.plan_join(planner)
@@ -186,11 +186,11 @@ def _plan_mounted(planner: Planner, device_rules: bool) -> None:
     """What the host does once the mounts exist. If that is nothing, init need not wait for it."""
     before = reached(planner)
     cgroup.plan_cgroup_limits(planner, devices=device_rules)
-    if uses(planner, NAMESPACE_CONTENTS):
+    if NAMESPACE_CONTENTS in planner.rare:
         from ocipy.plan import namespace_contents
 
         namespace_contents.plan_net_devices(planner)
-    if uses(planner, HOOKS):
+    if HOOKS in planner.rare:
         from ocipy.plan import hooks
 
         hooks.plan_hooks_runtime(planner)
@@ -203,18 +203,18 @@ def _enter_root(planner: Planner) -> None:
     masks.plan_null(planner)
     rootfs.plan_pivot(planner)
     process.plan_make_cwd(planner)
-    if uses(planner, TERMINAL):
+    if TERMINAL in planner.rare:
         from ocipy.plan import terminal
 
         terminal.plan_console(planner)
     mounts.plan_readonly(planner)
     rootfs.plan_root_readonly(planner)
     uts.plan_names(planner)
-    if uses(planner, LSM):
+    if LSM in planner.rare:
         from ocipy.plan import lsm
 
         lsm.plan_labels(planner)
-    if uses(planner, SYSCTL):
+    if SYSCTL in planner.rare:
         from ocipy.plan import sysctl
 
         sysctl.plan_sysctl(planner)
@@ -236,12 +236,12 @@ def _become_process(planner: Planner) -> None:
         return
     planner.add(WaitForStart(watch=not planner.filter_loaded))
     planner.add(WaitForInit(barrier="waiting"))
-    if uses(planner, INTEL_RDT):
+    if INTEL_RDT in planner.rare:
         from ocipy.plan import intel_rdt
 
         intel_rdt.plan_keep(planner)
     planner.add(Created())
-    if uses(planner, HOOKS):
+    if HOOKS in planner.rare:
         from ocipy.plan import hooks
 
         hooks.plan_hooks_start_container(planner)

@@ -16,7 +16,7 @@ from ocipy.plan.model import HostStep, InitStep, Planner, if_set, phrase
 from ocipy.plan.namespaces import clones_mounts
 from ocipy.plan.numbers import parse_list
 from ocipy.plan.process import StdioNull
-from ocipy.plan.rare import INTEL_RDT, LSM, SECCOMP, TERMINAL, uses
+from ocipy.plan.rare import INTEL_RDT, LSM, SECCOMP, TERMINAL
 from ocipy.plan.waiting import Executed, LetGo, ReportPipe
 
 TYPE_CHECKING = False
@@ -110,11 +110,11 @@ def build(config: Config, host: Host, options: Options, target: Target) -> Plan:
     for pointer, text in unmapped(config):
         raise Error(text, pointer=pointer)
     planner = Planner(config, host, options)
-    if uses(planner, TERMINAL):
+    if TERMINAL in planner.rare:
         from ocipy.plan import terminal
 
         terminal.plan_check(planner)
-    if uses(planner, SECCOMP):
+    if SECCOMP in planner.rare:
         from ocipy.plan import seccomp
 
         seccomp.plan_seccomp_compile(planner)
@@ -147,7 +147,7 @@ def _join(planner: Planner, target: Target) -> None:
             drop_groups="user" in target.kinds and not keeps_groups(config),
         )
     )
-    if uses(planner, INTEL_RDT):
+    if INTEL_RDT in planner.rare:
         from ocipy.plan import intel_rdt
 
         intel_rdt.plan_join(planner)
@@ -181,11 +181,11 @@ def _prepare(planner: Planner, target: Target) -> None:
     if not planner.host.selinux:
         _plan_begin(planner)
     planner.add(StdioNull("/linux/devices", required=False))
-    if uses(planner, TERMINAL):
+    if TERMINAL in planner.rare:
         from ocipy.plan import terminal
 
         terminal.plan_exec_console(planner)
-    if uses(planner, LSM):
+    if LSM in planner.rare:
         from ocipy.plan import lsm
 
         lsm.plan_labels(planner)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 from ocipy.plan.fields import Namespaces
+from ocipy.plan.rare import asked_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -167,18 +168,20 @@ class Plan:
 class Planner:
     """What the concerns plan from, and the plan that they make.
 
-    config: checked. host: the machine. namespaces: of the config. filter_loaded: an earlier step loads the seccomp
-    filter. mounts: of the config, None until they are read (plan/mounts.py). sets: effective, permitted, inheritable
-    and ambient capabilities, None until plan_bounding has computed them.
+    config: checked. host: the machine. namespaces: of the config. rare: the concerns of plan/rare.py that it asks for.
+    filter_loaded: an earlier step loads the seccomp filter. mounts: of the config, None until they are read
+    (plan/mounts.py). sets: effective, permitted, inheritable and ambient capabilities, None until plan_bounding has
+    computed them.
     """
 
-    __slots__ = ("config", "filter_loaded", "host", "mounts", "namespaces", "options", "plan", "sets")
+    __slots__ = ("config", "filter_loaded", "host", "mounts", "namespaces", "options", "plan", "rare", "sets")
 
     def __init__(self, config: Config, host: Host, options: Options) -> None:
         self.config = config
         self.host = host
         self.options = options
         self.namespaces = Namespaces(config)
+        self.rare = asked_for(config)
         self.plan = Plan()
         self.filter_loaded = False
         self.mounts: list[MountEntry] | None = None

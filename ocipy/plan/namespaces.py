@@ -25,7 +25,7 @@ from ocipy.linux.constants import (
 )
 from ocipy.plan.lane import TellInit, WaitForHost, WaitForInit
 from ocipy.plan.model import HostStep, InitStep, if_set, phrase
-from ocipy.plan.rare import NAMESPACE_CONTENTS, uses
+from ocipy.plan.rare import NAMESPACE_CONTENTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -276,7 +276,7 @@ def plan_stage(planner: Planner) -> None:
         planner.add(TellInit(new["user"], barrier="mapped"))
     if "time" in new:
         planner.add(WaitForInit(new["time"], barrier="time"))
-        if uses(planner, NAMESPACE_CONTENTS):
+        if NAMESPACE_CONTENTS in planner.rare:
             from ocipy.plan import namespace_contents
 
             namespace_contents.plan_time_offsets(planner)

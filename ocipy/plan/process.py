@@ -8,7 +8,7 @@ from ocipy.plan.fields import NO_PROCESS, process_of, runs_hooks_later
 from ocipy.plan.keyring import plan_keyring
 from ocipy.plan.lane import meet, reached
 from ocipy.plan.model import HostStep, InitStep, counted, if_set, phrase
-from ocipy.plan.rare import SCHEDULING, SECCOMP, TERMINAL, uses
+from ocipy.plan.rare import SCHEDULING, SECCOMP, TERMINAL
 from ocipy.plan.waiting import TellExecuting
 
 TYPE_CHECKING = False
@@ -196,13 +196,13 @@ def plan_ready(planner: Planner, *, in_user_namespace: bool, pidfd_name: str = "
     (pid_file.plan_report).
     """
     plan_no_new_privileges(planner)
-    if uses(planner, SCHEDULING):
+    if SCHEDULING in planner.rare:
         from ocipy.plan import scheduling
 
         scheduling.plan_scheduling(planner)
     before = reached(planner)
     rlimits.plan_rlimits(planner, by_host=in_user_namespace)
-    if uses(planner, TERMINAL):
+    if TERMINAL in planner.rare:
         from ocipy.plan import terminal
 
         terminal.plan_send_console(planner)
@@ -217,13 +217,13 @@ def plan_become_user(planner: Planner) -> None:
     """From the container's root to the user of the process, and its command: privileges only ever decrease."""
     plan_before_ids(planner)
     # After the paths are walked: a filter that does not know openat2 or close_range denies them.
-    if uses(planner, SECCOMP):
+    if SECCOMP in planner.rare:
         from ocipy.plan import seccomp
 
         seccomp.plan_seccomp_early(planner)
     identity.plan_identity(planner)
     plan_after_ids(planner)
-    if uses(planner, SECCOMP):
+    if SECCOMP in planner.rare:
         from ocipy.plan import seccomp
 
         seccomp.plan_seccomp_listener(planner)
@@ -233,7 +233,7 @@ def plan_become_command(planner: Planner) -> None:
     """From the user's process to its command: close what is not the payload's, and load the filter."""
     planner.add(CloseDescriptors())
     planner.add(TellExecuting())
-    if uses(planner, SECCOMP):
+    if SECCOMP in planner.rare:
         from ocipy.plan import seccomp
 
         seccomp.plan_seccomp_late(planner)

@@ -6,29 +6,48 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ocipy.plan.model import Planner
+    from ocipy.config.types import Config
 
-# The members of the config that ask for a concern, each with its object. Without any of them, it has nothing to plan.
-HOOKS = (("hooks", ""),)
-INTEL_RDT = (("linux", "intelRdt"),)
-LSM = (("process", "apparmorProfile"), ("process", "selinuxLabel"))
-NAMESPACE_CONTENTS = (("linux", "timeOffsets"), ("linux", "netDevices"))
-SCHEDULING = (
+    Concern = tuple[tuple[str, str], ...]
+
+_CONCERNS: dict[str, dict[str, Concern]] = {}  # by object and member
+
+
+def _concern(*members: tuple[str, str]) -> Concern:
+    """Declare a concern by the members of the config that ask for it, each with its object. Without any of them, it has
+    nothing to plan."""
+    for name, member in members:
+        _CONCERNS.setdefault(name, {})[member] = members
+    return members
+
+
+HOOKS = _concern(("hooks", ""))
+INTEL_RDT = _concern(("linux", "intelRdt"))
+LSM = _concern(("process", "apparmorProfile"), ("process", "selinuxLabel"))
+NAMESPACE_CONTENTS = _concern(("linux", "timeOffsets"), ("linux", "netDevices"))
+SCHEDULING = _concern(
     ("process", "scheduler"),
     ("process", "ioPriority"),
     ("linux", "personality"),
     ("linux", "memoryPolicy"),
 )
-SECCOMP = (("linux", "seccomp"),)
-SYSCTL = (("linux", "sysctl"),)
-TERMINAL = (("process", "terminal"),)
+SECCOMP = _concern(("linux", "seccomp"))
+SYSCTL = _concern(("linux", "sysctl"))
+TERMINAL = _concern(("process", "terminal"))
 
 
-def uses(planner: Planner, concern: tuple[tuple[str, str], ...]) -> bool:
-    """Whether the config asks for a concern above. An empty member does not, except for intelRdt."""
-    config: Any = planner.config
-    for name, member in concern:
-        found = config.get(name)
-        if found and (not member or found.get(member) or (concern is INTEL_RDT and found.get(member) is not None)):
-            return True
-    return False
+def asked_for(config: Config) -> list[Concern]:
+    """Return which of the concerns above the config asks for. An empty member does not, except for intelRdt."""
+    document: Any = config
+    found = []
+    for name, concerns in _CONCERNS.items():
+        given = document.get(name)
+        if not given:
+            continue
+        if "" in concerns:
+            found.append(concerns[""])
+        for member in concerns.keys() & given.keys():
+            concern = concerns[member]
+            if given[member] or (concern is INTEL_RDT and given[member] is not None):
+                found.append(concern)
+    return found

@@ -18,7 +18,7 @@ from ocipy.plan.model import HostStep, Planner
 from ocipy.plan.mount_options import NewMount
 from ocipy.plan.mounts import Bind
 from ocipy.plan.pid_file import plan_report
-from ocipy.plan.rare import HOOKS, INTEL_RDT, NAMESPACE_CONTENTS, TERMINAL, uses
+from ocipy.plan.rare import HOOKS, INTEL_RDT, NAMESPACE_CONTENTS, TERMINAL
 from ocipy.plan.restore_request import RestoreRequest, restore_request
 from ocipy.plan.rootfs import RootReadonly
 
@@ -102,7 +102,7 @@ def build(
     planner.add(PrivateProcfs(sysctl=False))
     planner.add(BeginRestore())
     planner.add(SaveConfig())
-    if uses(planner, HOOKS):
+    if HOOKS in planner.rare:
         hooks.plan_hooks_output(planner)
         hooks.plan_hooks_later(planner)
     namespaces.plan_join(planner)
@@ -111,19 +111,19 @@ def build(
     # criu is told to leave a network namespace empty, and restores sockets only if their addresses exist.
     if "network" in planner.namespaces.new:
         planner.add(RestoreLoopback("/linux/namespaces"))
-    if uses(planner, INTEL_RDT):
+    if INTEL_RDT in planner.rare:
         intel_rdt.plan_join(planner)
-    if uses(planner, NAMESPACE_CONTENTS):
+    if NAMESPACE_CONTENTS in planner.rare:
         namespace_contents.plan_net_devices(planner)
-    if uses(planner, HOOKS):
+    if HOOKS in planner.rare:
         hooks.plan_hooks_runtime(planner)
     # criu (3.17, 4.1) leaves the root writable, and of two external mounts of one filesystem with the same flags it
     # only sets the first one's.
     mounted = [step for step in made.init if type(step) is Bind or isinstance(step, RootReadonly | Mask)]
     planner.add(RestoreProcesses(flags=flags, mounts=tuple(mounted)))
-    if uses(planner, TERMINAL):
+    if TERMINAL in planner.rare:
         terminal.plan_send_console(planner)
-    if uses(planner, INTEL_RDT):
+    if INTEL_RDT in planner.rare:
         intel_rdt.plan_keep(planner)
     planner.add(Restored())
     plan_report(planner, "standard")
@@ -147,7 +147,7 @@ def _plan_criu(planner: Planner, made: Plan, flags: CriuFlags, program: str) -> 
     points = [_without_attributes(step) for step in made.init if isinstance(step, Bind | NewMount)]
     planner.add(RestoreMountPoints("/mounts", mounts=tuple(points)))
     cgroup.plan_cgroup_create(planner, for_init=False)
-    if uses(planner, INTEL_RDT):
+    if INTEL_RDT in planner.rare:
         intel_rdt.plan_groups(planner)
     cgroup.plan_cgroup_cpuset(planner)  # nothing can join before this
     if not planner.options.no_cgroup and not planner.options.systemd_cgroup:

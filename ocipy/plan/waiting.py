@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ocipy.plan.model import HostStep, InitStep
-from ocipy.plan.rare import HOOKS, INTEL_RDT, NAMESPACE_CONTENTS, uses
+from ocipy.plan.rare import HOOKS, INTEL_RDT, NAMESPACE_CONTENTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,6 +80,9 @@ def starts_at_once(planner: Planner) -> bool:
     """Whether init continues to its exec without waiting for start: in `run`, unless something happens between the end
     of create and start: a hook sees the container, somebody learns its pid or listens, the host has steps to take."""
     options = planner.options
-    told = options.pid_file or options.pidfd_socket or options.notify_socket
-    between = any(uses(planner, concern) for concern in (HOOKS, INTEL_RDT, NAMESPACE_CONTENTS))
-    return options.starts and not told and not between and bool(planner.config.get("process"))
+    return (
+        options.starts
+        and not (options.pid_file or options.pidfd_socket or options.notify_socket)
+        and not any(concern in planner.rare for concern in (HOOKS, INTEL_RDT, NAMESPACE_CONTENTS))
+        and bool(planner.config.get("process"))
+    )
