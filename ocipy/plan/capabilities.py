@@ -9,6 +9,7 @@ from __future__ import annotations
 from ocipy.linux.capabilities import NAMES, mask, names
 from ocipy.plan.fields import process_of
 from ocipy.plan.model import InitStep
+from ocipy.remembered import Remembered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ocipy.plan.model import Planner
 
 POINTER = "/process/capabilities"
+_MASKS: Remembered[tuple[str, ...], tuple[int, list[str]]] = Remembered(mask)
 
 
 class Bounding(InitStep):
@@ -88,6 +90,7 @@ def granted(wanted: types.Capabilities | None, available: int, last: int) -> Set
     """
     wanted = wanted or {}
     known = (1 << (last + 1)) - 1
+    possible = known & available
     reasons: dict[str, list[str]] = {}
 
     def note(reason: str, which: list[str]) -> None:
@@ -96,14 +99,16 @@ def granted(wanted: types.Capabilities | None, available: int, last: int) -> Set
                 reasons.setdefault(reason, []).append(name)
 
     def read(wanted_names: list[str] | None) -> int:
-        bits, unknown = mask(wanted_names or ())
-        note("unknown", unknown)
-        note("not known to this kernel", names(bits & ~known))
-        note("not among the runtime's own", names(bits & known & ~available))
-        return bits & known & available
+        bits, unknown = _MASKS[tuple(wanted_names or ())]
+        if unknown or bits & ~possible:
+            note("unknown", unknown)
+            note("not known to this kernel", names(bits & ~known))
+            note("not among the runtime's own", names(bits & known & ~available))
+        return bits & possible
 
     def within(bits: int, limit: int, reason: str) -> int:
-        note(reason, names(bits & ~limit))
+        if bits & ~limit:
+            note(reason, names(bits & ~limit))
         return bits & limit
 
     bounding = read(wanted.get("bounding"))

@@ -8,10 +8,11 @@ from ocipy.linux.paths import clean
 from ocipy.plan.model import HostStep, InitStep, Step, counted, if_set, phrase
 from ocipy.plan.mounts import dev_is_bound, opened_by_host, plan_label
 from ocipy.plan.namespaces import triples
+from ocipy.remembered import Remembered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from ocipy.config import types
     from ocipy.config.types import IDMapping
@@ -144,8 +145,7 @@ def _on_host(planner: Planner, number: int, mappings: Sequence[IDMapping], point
 
 def plan_devices(planner: Planner) -> None:
     """Make the default nodes, then those of the config, which may replace them, then the links."""
-    for step in _device_steps(planner):
-        planner.add(step)
+    planner.plan.init += _device_steps(planner)
     if dev_is_bound(planner):
         _plan_existing(planner)
     else:
@@ -158,43 +158,60 @@ def _made_by_host(planner: Planner) -> bool:
     return opened_by_host(planner) and not host.in_user_namespace and bool(host.capabilities >> CAP_MKNOD & 1)
 
 
-def _device_steps(planner: Planner) -> Iterator[Device]:
-    """Yield init's step for each node."""
+def _device_steps(planner: Planner) -> list[Device]:
+    """Return init's step for each node: the default ones, then those of the config, which may replace them."""
     # mknod(2) of a device requires the initial user namespace.
     bind = "user" in planner.namespaces.all or planner.host.in_user_namespace
     by_host = _made_by_host(planner)
-    for pointer, name, device in _entries(planner):
-        kind, (major, minor) = _identify(device)
-        fifo = kind == "p"
-        mode, uid, gid = device.get("fileMode"), device.get("uid") or 0, device.get("gid") or 0
-        yield Device(
-            pointer,
-            bind=bind and not fifo,
-            name=name if by_host and not fifo else "",
-            path=clean(device["path"]),
-            kind=kind,
-            major=major,
-            minor=minor,
-            mode=DEFAULT_MODE if mode is None else mode & MODE_BITS,
-            uid=uid,
-            gid=gid,
-            asked=mode is not None or bool(uid or gid),
-        )
-
-
-def _entries(planner: Planner) -> Iterator[tuple[str, str, types.Device]]:
-    """Yield the pointer, a name and the config's entry of each node to make. Default nodes come as such entries too."""
     devices = (planner.config.get("linux") or {}).get("devices") or ()
     bound = dev_is_bound(planner)
-    replaced = {clean(device["path"]) for device in devices}
-    for path, (major, minor) in DEFAULT_NODES.items() if not bound else ():
-        if path not in replaced:
-            yield POINTER, path.rpartition("/")[2], {"path": path, "type": "c", "major": major, "minor": minor}
+    steps = [] if bound else list(_DEFAULTS[bind, by_host])
+    if devices:
+        replaced = {clean(device["path"]) for device in devices}
+        steps = [step for step in steps if step.path not in replaced]
     for index, device in enumerate(devices):
         path = clean(device["path"])
         # /dev/ptmx is always the link to the container's own devpts.
         if path != "/dev/ptmx" and not (bound and path.startswith("/dev/")):
-            yield f"{POINTER}/{index}", str(index), device
+            steps.append(_device(f"{POINTER}/{index}", str(index) if by_host else "", device, bind))
+    return steps
+
+
+def _device(pointer: str, name: str, device: types.Device, bind: bool) -> Device:
+    """Return the step for an entry of the config. name, bind: if it is not a FIFO, which init may always make."""
+    kind, (major, minor) = _identify(device)
+    fifo = kind == "p"
+    mode, uid, gid = device.get("fileMode"), device.get("uid") or 0, device.get("gid") or 0
+    return Device(
+        pointer,
+        bind=bind and not fifo,
+        name="" if fifo else name,
+        path=clean(device["path"]),
+        kind=kind,
+        major=major,
+        minor=minor,
+        mode=DEFAULT_MODE if mode is None else mode & MODE_BITS,
+        uid=uid,
+        gid=gid,
+        asked=mode is not None or bool(uid or gid),
+    )
+
+
+def _defaults(made: tuple[bool, bool]) -> tuple[Device, ...]:
+    """Return the steps for the default nodes. made: whether init binds them, and whether those that the host makes."""
+    bind, by_host = made
+    return tuple(
+        _device(
+            POINTER,
+            path.rpartition("/")[2] if by_host else "",
+            {"path": path, "type": "c", "major": major, "minor": minor},
+            bind,
+        )
+        for path, (major, minor) in DEFAULT_NODES.items()
+    )
+
+
+_DEFAULTS = Remembered(_defaults)
 
 
 def _plan_existing(planner: Planner) -> None:

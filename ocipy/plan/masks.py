@@ -5,10 +5,12 @@ from __future__ import annotations
 from ocipy.linux.paths import clean
 from ocipy.plan.model import InitStep
 from ocipy.plan.mounts import plan_label
+from ocipy.remembered import Remembered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from ocipy.plan.model import Planner
 
@@ -46,22 +48,37 @@ def plan_null(planner: Planner) -> None:
 
 def plan_readonly_paths(planner: Planner) -> None:
     """Make each path read-only, whatever is mounted there; skip missing ones."""
-    for pointer, path in _paths(planner, "readonlyPaths"):
-        planner.add(ReadonlyPath(pointer, path=path))
+    planner.plan.init += _READONLY[_paths(planner, "readonlyPaths")]
 
 
 def plan_masked_paths(planner: Planner) -> None:
     """Cover each path, files with /dev/null, directories with an empty directory; skip missing ones."""
     label = plan_label(planner.config, planner.host)
-    for pointer, path in _paths(planner, "maskedPaths"):
-        planner.add(Mask(pointer, path=path, label=label))
+    planner.plan.init += _MASKS[_paths(planner, "maskedPaths"), label]
 
 
-def _paths(planner: Planner, member: str) -> Iterator[tuple[str, str]]:
-    """Yield (pointer, path) of each, without repetitions."""
-    linux = planner.config.get("linux") or {}
-    paths: list[str] = linux.get(member) or []  # type: ignore[assignment]
+def _paths(planner: Planner, member: str) -> tuple[str, ...]:
+    linux: Any = planner.config.get("linux") or {}
+    paths = tuple(linux.get(member) or ())
     assert not paths or "mount" in planner.namespaces.all
+    return paths
+
+
+def _readonly(paths: tuple[str, ...]) -> tuple[ReadonlyPath, ...]:
+    return tuple(ReadonlyPath(pointer, path=path) for pointer, path in _once(paths, "readonlyPaths"))
+
+
+def _masks(wanted: tuple[tuple[str, ...], str]) -> tuple[Mask, ...]:
+    paths, label = wanted
+    return tuple(Mask(pointer, path=path, label=label) for pointer, path in _once(paths, "maskedPaths"))
+
+
+# Engines give the same paths for nearly every container.
+_READONLY, _MASKS = Remembered(_readonly), Remembered(_masks)
+
+
+def _once(paths: tuple[str, ...], member: str) -> Iterator[tuple[str, str]]:
+    """Yield (pointer, path) of each, without repetitions."""
     seen = set()
     for index, path in enumerate(paths):
         cleaned = clean(path)

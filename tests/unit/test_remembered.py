@@ -20,12 +20,18 @@ ALL: dict[str, Remembered[Any, Any]] = {
 }
 
 
+def members(answer: object) -> object:
+    """What to compare of an answer whose class has no equality."""
+    slots = getattr(answer, "__slots__", ())
+    return {slot: getattr(answer, slot) for slot in slots} or answer
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_what_is_remembered_is_what_would_be_computed(name: str) -> None:
     answers = ALL[name]
     assert answers, "practice does not ask for it"
     for argument, answer in answers.items():
-        assert answers.compute(argument) == answer
+        assert members(answers.compute(argument)) == members(answer)
 
 
 def test_only_practice_adds_answers() -> None:
