@@ -170,11 +170,22 @@ class Planner:
 
     config: checked. host: the machine. namespaces: of the config. rare: the concerns of plan/rare.py that it asks for.
     filter_loaded: an earlier step loads the seccomp filter. mounts: of the config, None until they are read
-    (plan/mounts.py). sets: effective, permitted, inheritable and ambient capabilities, None until plan_bounding has
-    computed them.
+    (plan/mounts.py); dev_is_bound: one of them is a bind mount on /dev. sets: effective, permitted, inheritable and
+    ambient capabilities, None until plan_bounding has computed them.
     """
 
-    __slots__ = ("config", "filter_loaded", "host", "mounts", "namespaces", "options", "plan", "rare", "sets")
+    __slots__ = (
+        "config",
+        "dev_is_bound",
+        "filter_loaded",
+        "host",
+        "mounts",
+        "namespaces",
+        "options",
+        "plan",
+        "rare",
+        "sets",
+    )
 
     def __init__(self, config: Config, host: Host, options: Options) -> None:
         self.config = config
@@ -185,6 +196,7 @@ class Planner:
         self.plan = Plan()
         self.filter_loaded = False
         self.mounts: list[MountEntry] | None = None
+        self.dev_is_bound = False
         self.sets: tuple[int, int, int, int] | None = None
 
     def add(self, step: HostStep | InitStep) -> None:

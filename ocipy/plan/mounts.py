@@ -101,27 +101,26 @@ def mounts_of(planner: Planner) -> list[MountEntry]:
     """Return the mounts of the config, which are read only once."""
     if planner.mounts is None:
         planner.mounts = read_mounts(planner.config)
+        planner.dev_is_bound = any(mount.destination == "/dev" and mount.is_bind for mount in planner.mounts)
     return planner.mounts
 
 
 def dev_is_bound(planner: Planner) -> bool:
     """Whether /dev is a bind mount: then it is the host's, and nothing is made in it."""
-    return any(mount.destination == "/dev" and mount.is_bind for mount in mounts_of(planner))
+    mounts_of(planner)
+    return planner.dev_is_bound
 
 
 def plan_sources(planner: Planner) -> None:
     """Open on the host the sources of bind mounts that init could not open: mapped, or behind closed directories."""
-    config = planner.config
     for mount in mounts_of(planner):
-        parsed = mount.options
         mapped = ""
-        if parsed.idmap or mount.given.get("uidMappings") or mount.given.get("gidMappings"):
+        if _has_map(mount):
             from ocipy.plan.idmap import plan_idmap
 
             mapped = plan_idmap(planner, mount)
-        if not mount.is_bind or parsed.copy_symlink or mount.is_remount:
-            continue
-        if mapped or opened_by_host(planner):
+        if mount.is_bind and _is_opened(planner, mount) and not mount.is_remount:
+            parsed = mount.options
             planner.add(
                 OpenMountSource(
                     mount.pointer,
@@ -129,11 +128,20 @@ def plan_sources(planner: Planner) -> None:
                     destination=mount.destination,
                     recursive=bool(parsed.flags & MS_REC),
                     nofollow=parsed.source_nofollow,
-                    propagation=_of_copy(config),
+                    propagation=_of_copy(planner.config),
                     idmap=mapped,
                     idmap_recursive=parsed.idmap == 2,
                 )
             )
+
+
+def _has_map(mount: MountEntry) -> bool:
+    return bool(mount.options.idmap or mount.given.get("uidMappings") or mount.given.get("gidMappings"))
+
+
+def _is_opened(planner: Planner, mount: MountEntry) -> bool:
+    """Whether the host opens the source of a bind mount."""
+    return not mount.options.copy_symlink and (opened_by_host(planner) or _has_map(mount))
 
 
 def first_of_cgroup(planner: Planner) -> int:
@@ -173,7 +181,6 @@ def plan_mounts(planner: Planner, start: int = 0, end: int | None = None) -> Non
     config, host = planner.config, planner.host
     label = plan_label(config, host)
     outside = enters_last(planner)
-    by_host = {step.pointer for step in planner.plan.host if isinstance(step, OpenMountSource)}
     for mount in mounts_of(planner)[start:end]:
         destination = mount.destination
         assert not destination.startswith("/proc/") or destination in ALLOWED_IN_PROC
@@ -186,7 +193,7 @@ def plan_mounts(planner: Planner, start: int = 0, end: int | None = None) -> Non
 
             plan_remount(planner, mount)
         elif mount.is_bind:
-            _plan_bind(planner, mount, mount.pointer in by_host)
+            _plan_bind(planner, mount)
         elif mount.fstype in CGROUP_TYPES:
             cgroup_mount.plan_cgroup_mount(planner, mount)
         else:
@@ -231,8 +238,9 @@ def _of_copy(config: Config) -> int:
     return MS_PRIVATE if kind.removeprefix("r") in ("private", "unbindable") else MS_SLAVE
 
 
-def _plan_bind(planner: Planner, mount: MountEntry, by_host: bool) -> None:
+def _plan_bind(planner: Planner, mount: MountEntry) -> None:
     parsed = mount.options
+    by_host = _is_opened(planner, mount)
     if parsed.data:
         planner.warn(mount.pointer + "/options", f"not an option of a bind mount: {', '.join(parsed.data)}")
     kind = CopySymlink if parsed.copy_symlink else Bind
@@ -281,7 +289,7 @@ def _plan_filesystem(planner: Planner, mount: MountEntry, label: str, outside: b
             mount.pointer,
             attributes=parsed.attributes & ~MOUNT_ATTR_RDONLY if late else parsed.attributes,
             # As in mount(2), ro applies to the filesystem too.
-            superblock=tuple(word for word in parsed.superblock if not (late and word == "ro")),
+            superblock=tuple(word for word in parsed.superblock if word != "ro") if late else parsed.superblock,
             destination=destination,
             source=mount.given.get("source") or "",
             fstype=fstype,
