@@ -87,7 +87,7 @@ def _open_on_host(planner: Planner, at_once: bool) -> None:
         from ocipy.plan import seccomp
 
         seccomp.plan_seccomp_compile(planner)
-    planner.add(ReportPipe() if starts_at_once(planner) else Fifo())
+    planner.on_host(ReportPipe() if starts_at_once(planner) else Fifo())
     if not at_once or SYSCTL in planner.rare:
         plan_procfs(planner)
     namespaces.plan_join(planner)
@@ -115,17 +115,17 @@ def _make_init(planner: Planner, at_once: bool) -> None:
     namespaces.plan_clone(planner)
     passed = plan_procfs(planner)
     if passed:
-        planner.add(PassProcfs())
+        planner.on_host(PassProcfs())
     if not at_once:
         _plan_record(planner)
     if staged:
         cgroup.plan_cgroup_join(planner)
         namespaces.plan_stage(planner)
-        planner.add(Adopt("/linux/namespaces"))
-        planner.add(SaveState())
+        planner.on_host(Adopt("/linux/namespaces"))
+        planner.on_host(SaveState())
         if namespaces.is_watched(planner) and not namespaces.enters_last(planner):
-            planner.add(GiveProcfs("/linux/namespaces", whole=False))
-            planner.add(TakeProcfs("/linux/namespaces"))
+            planner.on_host(GiveProcfs("/linux/namespaces", whole=False))
+            planner.in_init(TakeProcfs("/linux/namespaces"))
     else:
         namespaces.plan_id_maps(planner)
         cgroup.plan_cgroup_join(planner)
@@ -135,15 +135,15 @@ def _make_init(planner: Planner, at_once: bool) -> None:
         intel_rdt.plan_join(planner)
     process.plan_oom_score(planner)
     if not at_once:
-        planner.add(TellInit(barrier="begin"))
-        planner.add(WaitForHost(barrier="begin"))
-    planner.add(Undumpable())
+        planner.on_host(TellInit(barrier="begin"))
+        planner.in_init(WaitForHost(barrier="begin"))
+    planner.in_init(Undumpable())
     if passed:
-        planner.add(TakeProcfs())
+        planner.in_init(TakeProcfs())
     if not cgroup.unit_is_late(planner):
         process.plan_affinity(planner)
     process.plan_session(planner)
-    planner.add(HeedSignals())
+    planner.in_init(HeedSignals())
     identity.plan_become_root(planner)
     namespaces.plan_unshare_ipc(planner)
     if not at_once:
@@ -154,8 +154,8 @@ def _plan_record(planner: Planner) -> None:
     """Record init. Without the mark, which create makes with its FIFO, a container whose init lives counts as running,
     and exec would enter it before init has pivoted."""
     if starts_at_once(planner):
-        planner.add(Creating())
-    planner.add(SaveState())
+        planner.on_host(Creating())
+    planner.on_host(SaveState())
 
 
 def _make_root(planner: Planner, at_once: bool) -> None:
@@ -172,7 +172,7 @@ def _make_root(planner: Planner, at_once: bool) -> None:
     confined = mounts.first_of_cgroup(planner)
     mounts.plan_mounts(planner, start=private, end=confined)
     cgroup.plan_cgroup_meanwhile(planner, devices=not rules_later)
-    planner.add(SaveConfig())
+    planner.on_host(SaveConfig())
     if at_once:
         # Last, since init does not wait for it. If create is killed before, init dies with it.
         _plan_record(planner)
@@ -234,13 +234,13 @@ def _become_process(planner: Planner) -> None:
     if starts_at_once(planner):
         _continue_to_command(planner)
         return
-    planner.add(WaitForStart(watch=not planner.filter_loaded))
-    planner.add(WaitForInit(barrier="waiting"))
+    planner.in_init(WaitForStart(watch=not planner.filter_loaded))
+    planner.on_host(WaitForInit(barrier="waiting"))
     if INTEL_RDT in planner.rare:
         from ocipy.plan import intel_rdt
 
         intel_rdt.plan_keep(planner)
-    planner.add(Created())
+    planner.on_host(Created())
     if HOOKS in planner.rare:
         from ocipy.plan import hooks
 
@@ -251,9 +251,9 @@ def _become_process(planner: Planner) -> None:
 def _continue_to_command(planner: Planner) -> None:
     """For run: the host permits the exec once it has nothing left to do, usually before init gets there. So neither
     waits until the other has been woken up."""
-    planner.add(TellInit(barrier="start"))
-    planner.add(GoOn(filtered=planner.filter_loaded))
-    planner.add(WaitForInit(barrier="waiting"))
+    planner.on_host(TellInit(barrier="start"))
+    planner.in_init(GoOn(filtered=planner.filter_loaded))
+    planner.on_host(WaitForInit(barrier="waiting"))
     process.plan_become_command(planner)
-    planner.add(Executed())
-    planner.add(Running())
+    planner.on_host(Executed())
+    planner.on_host(Running())

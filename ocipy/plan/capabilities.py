@@ -138,13 +138,13 @@ def plan_bounding(planner: Planner) -> None:
     planner.sets = sets.of_process
     if sets.refused:
         planner.warn(POINTER, "capabilities that cannot be granted: " + sets.refused)
-    planner.add(Bounding(POINTER + "/bounding", kept=sets.bounding, last=host.last_capability))
-    planner.add(KeepCapabilities(POINTER))
+    planner.in_init(Bounding(POINTER + "/bounding", kept=sets.bounding, last=host.last_capability))
+    planner.in_init(KeepCapabilities(POINTER))
 
 
 def plan_sets(planner: Planner) -> None:
     """After the ids have changed: set what the process starts with."""
     effective, permitted, inheritable, ambient = planner.sets or sets_of(planner).of_process
-    planner.add(
+    planner.in_init(
         Capabilities(POINTER, effective=effective, permitted=permitted, inheritable=inheritable, ambient=ambient)
     )

@@ -145,7 +145,7 @@ def plan_cgroup_create(planner: Planner, *, for_init: bool = True) -> None:
     assert not wanted.startswith("/") or clean(wanted) != "/"
     resources = resources_of(config)
     later = limits(resources, host.cgroup_mode, host.cgroup_controllers)
-    planner.add(
+    planner.on_host(
         CgroupCreate(
             CGROUP,
             path=wanted,
@@ -165,7 +165,7 @@ def plan_cgroup_create(planner: Planner, *, for_init: bool = True) -> None:
 def plan_cgroup_open(planner: Planner) -> None:
     """Open what init needs to enter the v1 hierarchies. systemd moves it into its own."""
     if _enters(planner):
-        planner.add(CgroupOpen(CGROUP))
+        planner.on_host(CgroupOpen(CGROUP))
 
 
 def plan_cgroup_enter(planner: Planner) -> None:
@@ -175,7 +175,7 @@ def plan_cgroup_enter(planner: Planner) -> None:
     first to a page that they share has to copy it.
     """
     if _enters(planner):
-        planner.add(CgroupEnter(CGROUP, skip=_joined_late(planner.host, planner.options)))
+        planner.in_init(CgroupEnter(CGROUP, skip=_joined_late(planner.host, planner.options)))
 
 
 def _enters(planner: Planner) -> bool:
@@ -222,7 +222,7 @@ def _plan_before_join(planner: Planner) -> None:
     _append(planner, writes, skip=_joined_late(host, planner.options))
     uid = _owner(planner)
     if uid is not None:
-        planner.add(CgroupOwn(CGROUP, uid=uid))
+        planner.on_host(CgroupOwn(CGROUP, uid=uid))
 
 
 def plan_cgroup_join(planner: Planner) -> None:
@@ -232,7 +232,7 @@ def plan_cgroup_join(planner: Planner) -> None:
         plan_cgroup_unit(planner)
     elif not options.no_cgroup:
         wanted = (config.get("linux") or {}).get("cgroupsPath") or ""
-        planner.add(CgroupJoin(CGROUP, tolerant=host.rootless and not wanted))
+        planner.on_host(CgroupJoin(CGROUP, tolerant=host.rootless and not wanted))
 
 
 def plan_cgroup_unit(planner: Planner) -> None:
@@ -255,7 +255,7 @@ def _plan_unit(planner: Planner, rules: tuple[Rule, ...] | None) -> None:
     systemd.plan_scope(planner, rules)
     _plan_before_join(planner)
     if planner.host.cgroup_mode != "v2":
-        planner.add(systemd.SystemdJoin(CGROUP))
+        planner.on_host(systemd.SystemdJoin(CGROUP))
 
 
 def plan_cgroup_meanwhile(planner: Planner, *, devices: bool) -> None:
@@ -268,10 +268,10 @@ def plan_cgroup_meanwhile(planner: Planner, *, devices: bool) -> None:
     plan_cgroup_contents(planner, devices=devices, for_init=True)
     if not _init_waits_for(planner, planner.plan.host[before:]):
         return
-    planner.add(TellInit(barrier="confined"))
-    planner.add(WaitForHost(barrier="confined"))
+    planner.on_host(TellInit(barrier="confined"))
+    planner.in_init(WaitForHost(barrier="confined"))
     if _joined_late(planner.host, planner.options):
-        planner.add(CgroupEnter(CGROUP, skip=""))
+        planner.in_init(CgroupEnter(CGROUP, skip=""))
 
 
 def _init_waits_for(planner: Planner, steps: Sequence[HostStep]) -> bool:
@@ -287,7 +287,7 @@ def _init_waits_for(planner: Planner, steps: Sequence[HostStep]) -> bool:
 def plan_cgroup_cpuset(planner: Planner) -> None:
     """Fill the cpuset that is joined late: the kernel compares it with all of its siblings."""
     if not planner.options.no_cgroup and _joined_late(planner.host, planner.options):
-        planner.add(CgroupCpuset(CGROUP))
+        planner.on_host(CgroupCpuset(CGROUP))
 
 
 def plan_cgroup_contents(planner: Planner, *, devices: bool, for_init: bool) -> None:
@@ -306,13 +306,13 @@ def plan_cgroup_contents(planner: Planner, *, devices: bool, for_init: bool) -> 
     if unit:
         _plan_unit(planner, rules)
         if for_init:
-            planner.add(ResetAffinity())
+            planner.on_host(ResetAffinity())
     _plan_devices(planner, rules)
 
 
 def _plan_devices(planner: Planner, rules: tuple[Rule, ...] | None) -> None:
     if rules is not None:
-        planner.add(CgroupDevices(RESOURCES + "/devices", rules=rules, tolerant=planner.host.rootless))
+        planner.on_host(CgroupDevices(RESOURCES + "/devices", rules=rules, tolerant=planner.host.rootless))
 
 
 def plan_cgroup_limits(planner: Planner, *, devices: bool) -> None:
@@ -364,9 +364,9 @@ def _append(planner: Planner, writes: Writes, *, skip: str = "", only: str = "")
     """Append a step for each write. skip, only: the controller whose writes to leave out, or to append alone."""
     for action in writes.actions:
         if action[0] == "cgroup_check_memory":
-            planner.add(CgroupCheckMemory(action[1], **action[2]))
+            planner.on_host(CgroupCheckMemory(action[1], **action[2]))
         elif not (skip and action[2]["controller"] == skip) and not (only and action[2]["controller"] != only):
-            planner.add(CgroupWrite(action[1], **action[2]))
+            planner.on_host(CgroupWrite(action[1], **action[2]))
 
 
 def _owner(planner: Planner) -> int | None:

@@ -60,7 +60,7 @@ def plan_cgroup_mount(planner: Planner, mount: MountEntry) -> None:
             # The hierarchies are the host's: their options cannot be changed.
             planner.warn(pointer + "/options", f"not an option of a cgroup v1 mount: {', '.join(parsed.data)}")
         label = linux.get("mountLabel") or ""
-        planner.add(
+        planner.in_init(
             MountCgroup1(
                 pointer,
                 label=f"context={label}" if label and host.selinux else "",
@@ -71,7 +71,7 @@ def plan_cgroup_mount(planner: Planner, mount: MountEntry) -> None:
             )
         )
         return
-    planner.add(
+    planner.in_init(
         MountCgroup2(
             pointer,
             source=mount.given.get("source") or "cgroup",

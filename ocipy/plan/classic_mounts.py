@@ -33,7 +33,7 @@ class Remount(MountStep):
 
 def plan_classic(planner: Planner, mount: MountEntry, flags: int, label: str, late: bool) -> None:
     """Mount a new filesystem. flags: MS_… of the mount. label, late: as in NewMount."""
-    planner.add(
+    planner.in_init(
         MountClassic(
             mount.pointer,
             flags=flags,
@@ -51,7 +51,7 @@ def plan_classic(planner: Planner, mount: MountEntry, flags: int, label: str, la
 
 def plan_remount(planner: Planner, mount: MountEntry) -> None:
     """remount: change the flags, and without bind also the data, of an existing mount at the destination."""
-    planner.add(
+    planner.in_init(
         Remount(
             mount.pointer,
             destination=mount.destination,

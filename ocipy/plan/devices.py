@@ -115,10 +115,10 @@ def plan_nodes(planner: Planner) -> None:
     uids, gids = linux.get("uidMappings") or (), linux.get("gidMappings") or ()
     joined = "user" in planner.namespaces.joined
     label = plan_label(config, host)
-    planner.add(DeviceFilesystem(POINTER, nodes=len(nodes), label=label, joined=joined))
+    planner.on_host(DeviceFilesystem(POINTER, nodes=len(nodes), label=label, joined=joined))
     for node in nodes:
         pointer = node.pointer
-        planner.add(
+        planner.on_host(
             DeviceNode(
                 pointer,
                 name=node.name,
@@ -131,7 +131,7 @@ def plan_nodes(planner: Planner) -> None:
                 gid=node.gid if joined else _on_host(planner, node.gid, gids, pointer + "/gid", node.path),
             )
         )
-    planner.add(DeviceMounts(POINTER, names=tuple(node.name for node in nodes)))
+    planner.on_host(DeviceMounts(POINTER, names=tuple(node.name for node in nodes)))
 
 
 def _on_host(planner: Planner, number: int, mappings: Sequence[IDMapping], pointer: str, path: str) -> int:
@@ -149,7 +149,7 @@ def plan_devices(planner: Planner) -> None:
     if dev_is_bound(planner):
         _plan_existing(planner)
     else:
-        planner.add(DeviceLinks(POINTER))
+        planner.in_init(DeviceLinks(POINTER))
 
 
 def _made_by_host(planner: Planner) -> bool:
@@ -220,7 +220,7 @@ def _plan_existing(planner: Planner) -> None:
         kind, (major, minor) = _identify(device)
         path = clean(device["path"])
         if path.startswith("/dev/") and path != "/dev/ptmx":
-            planner.add(ExistingDevice(f"{POINTER}/{index}", path=path, kind=kind, major=major, minor=minor))
+            planner.in_init(ExistingDevice(f"{POINTER}/{index}", path=path, kind=kind, major=major, minor=minor))
 
 
 def _identify(device: types.Device) -> tuple[str, tuple[int, int]]:

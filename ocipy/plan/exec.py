@@ -127,19 +127,19 @@ def build(config: Config, host: Host, options: Options, target: Target) -> Plan:
 def _join(planner: Planner, target: Target) -> None:
     """Open everything needed, and make the process that joins the container."""
     config = planner.config
-    planner.add(ReportPipe())
+    planner.on_host(ReportPipe())
     initial = _affinity(config, "initial")
     # Before the process joins the cgroup: after that the kernel chooses the CPUs (config.md, execCPUAffinity).
     if initial:
-        planner.add(InitialAffinity(AFFINITY + "/initial", cpus=initial))
+        planner.on_host(InitialAffinity(AFFINITY + "/initial", cpus=initial))
     else:
         process.plan_affinity(planner)
     if not _has_own_root(planner, target):
-        planner.add(OpenRoot("/linux/namespaces"))
+        planner.on_host(OpenRoot("/linux/namespaces"))
     pointer = "--cgroup" if target.chosen else "/linux/cgroupsPath"
     if target.cgroups:
-        planner.add(ExecCgroup(pointer, paths=tuple(target.cgroups.items()), chosen=target.chosen))
-    planner.add(
+        planner.on_host(ExecCgroup(pointer, paths=tuple(target.cgroups.items()), chosen=target.chosen))
+    planner.on_host(
         CloneJoining(
             "/linux/namespaces",
             kinds=target.kinds,
@@ -152,16 +152,16 @@ def _join(planner: Planner, target: Target) -> None:
 
         intel_rdt.plan_join(planner)
     process.plan_oom_score(planner)
-    planner.add(TellInit(barrier="joined"))
-    planner.add(Adopt("/linux/namespaces"))
+    planner.on_host(TellInit(barrier="joined"))
+    planner.on_host(Adopt("/linux/namespaces"))
     if target.cgroups:
         # The process enters by itself, before it does anything else; on v2 the clone puts it there if possible. A full
         # cgroup still accepts a process that moves in, but not one that is forked there (cgroups(7), pids).
-        planner.add(CgroupEnter(pointer, skip=""))
-        planner.add(ExecCgroupJoin(pointer))
+        planner.in_init(CgroupEnter(pointer, skip=""))
+        planner.on_host(ExecCgroupJoin(pointer))
     final = _affinity(config, "final")
     if final:
-        planner.add(FinalAffinity(AFFINITY + "/final", cpus=final))
+        planner.on_host(FinalAffinity(AFFINITY + "/final", cpus=final))
 
 
 def _has_own_root(planner: Planner, target: Target) -> bool:
@@ -171,16 +171,16 @@ def _has_own_root(planner: Planner, target: Target) -> bool:
 
 def _prepare(planner: Planner, target: Target) -> None:
     """In the container, still with all privileges."""
-    planner.add(Undumpable())
+    planner.in_init(Undumpable())
     if planner.host.selinux:
         _plan_begin(planner)  # the label of a key is set through /proc
     process.plan_session(planner)
     if "user" in target.kinds:
         identity.plan_become_root(planner)
-    planner.add(ExecRoot())
+    planner.in_init(ExecRoot())
     if not planner.host.selinux:
         _plan_begin(planner)
-    planner.add(StdioNull("/linux/devices", required=False))
+    planner.in_init(StdioNull("/linux/devices", required=False))
     if TERMINAL in planner.rare:
         from ocipy.plan import terminal
 
@@ -194,10 +194,10 @@ def _prepare(planner: Planner, target: Target) -> None:
 
 def _plan_begin(planner: Planner) -> None:
     """Let init go on once the host has adopted it and moved it into its cgroup. Until then it needs no procfs."""
-    planner.add(GiveProcfs(whole=not clones_mounts(planner.host)))
-    planner.add(TakeProcfs())
-    planner.add(TellInit(barrier="begin"))
-    planner.add(WaitForHost(barrier="begin"))
+    planner.on_host(GiveProcfs(whole=not clones_mounts(planner.host)))
+    planner.in_init(TakeProcfs())
+    planner.on_host(TellInit(barrier="begin"))
+    planner.in_init(WaitForHost(barrier="begin"))
 
 
 def _affinity(config: Config, member: str) -> tuple[int, ...]:
@@ -208,10 +208,10 @@ def _affinity(config: Config, member: str) -> tuple[int, ...]:
 def _become_process(planner: Planner) -> None:
     """As in create, but nothing waits for start: end of file on the pipe means that the exec succeeded."""
     process.plan_become_user(planner)
-    planner.add(LetGo())
-    planner.add(WaitForInit(barrier="waiting"))
+    planner.in_init(LetGo())
+    planner.on_host(WaitForInit(barrier="waiting"))
     process.plan_become_command(planner)
-    planner.add(Executed())
+    planner.on_host(Executed())
 
 
 def sub_cgroups(paths: Mapping[str, str], given: Sequence[str]) -> dict[str, str]:

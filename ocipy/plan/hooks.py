@@ -84,13 +84,13 @@ def plan_hooks_runtime(planner: Planner) -> None:
     """prestart, then createRuntime: run by the host, once init has its mounts and before it leaves the host's root."""
     for kind in ("prestart", "createRuntime"):
         for pointer, hook in _hooks(planner.config, kind):
-            planner.add(RuntimeHook(pointer, **hook))
+            planner.on_host(RuntimeHook(pointer, **hook))
 
 
 def plan_hooks_create_container(planner: Planner) -> None:
     """createContainer: run by init, in the container's namespaces but still with the host's root."""
     for pointer, hook in _hooks(planner.config, "createContainer"):
-        planner.add(ContainerHook(pointer, **hook, filter=None))
+        planner.in_init(ContainerHook(pointer, **hook, filter=None))
 
 
 def plan_hooks_start_container(planner: Planner) -> None:
@@ -99,7 +99,7 @@ def plan_hooks_start_container(planner: Planner) -> None:
     A filter that init loads only for its exec is loaded for each hook too: the program belongs to the image.
     """
     for pointer, hook in _hooks(planner.config, "startContainer"):
-        planner.add(ContainerHook(pointer, **hook, filter=late_filter(planner.config)))
+        planner.in_init(ContainerHook(pointer, **hook, filter=late_filter(planner.config)))
 
 
 def plan_hooks_output(planner: Planner) -> None:
@@ -110,7 +110,7 @@ def plan_hooks_output(planner: Planner) -> None:
     for name, annotation in OUTPUT_ANNOTATIONS.items():
         path = output_path(planner.config.get("annotations") or {}, annotation, planner.options.bundle)
         if path:
-            planner.add(HookOutput("/annotations/" + annotation, name=name, path=path))
+            planner.on_host(HookOutput("/annotations/" + annotation, name=name, path=path))
 
 
 def output_path(annotations: Mapping[str, str], annotation: str, bundle: str) -> str:
@@ -123,7 +123,7 @@ def plan_hooks_later(planner: Planner) -> None:
     """poststart and poststop: keep them in the state, for start and delete."""
     for kind in ("poststart", "poststop"):
         for pointer, hook in _hooks(planner.config, kind):
-            planner.add(KeepHook(pointer, **hook))
+            planner.on_host(KeepHook(pointer, **hook))
 
 
 def _hooks(config: Config, kind: str) -> Iterator[tuple[str, Arguments]]:

@@ -63,7 +63,7 @@ def plan_become_root(planner: Planner) -> None:
     if "user" not in planner.namespaces.all:
         return
     user = user_of(config)
-    planner.add(
+    planner.in_init(
         BecomeRoot(
             "/linux/uidMappings",
             uid=user.get("uid") or 0,
@@ -84,10 +84,10 @@ def plan_identity(planner: Planner) -> None:
     assert NO_ID not in (uid, gid, *additional)
 
     plan_bounding(planner)
-    planner.add(StdioOwner(POINTER + "/uid", uid=uid))
+    planner.in_init(StdioOwner(POINTER + "/uid", uid=uid))
     if not keeps_groups(config):
         _plan_groups(planner, additional, gid)
-    planner.add(GidUid(POINTER, uid=uid, gid=gid))
+    planner.in_init(GidUid(POINTER, uid=uid, gid=gid))
 
 
 def _plan_groups(planner: Planner, additional: tuple[int, ...], gid: int) -> None:
@@ -100,4 +100,4 @@ def _plan_groups(planner: Planner, additional: tuple[int, ...], gid: int) -> Non
                 hint="assign group ids to the user in /etc/subgid, or remove the groups",
             )
         return
-    planner.add(Groups(pointer, gids=additional, gid=gid))
+    planner.in_init(Groups(pointer, gids=additional, gid=gid))

@@ -55,7 +55,7 @@ def plan_idmap(planner: Planner, mount: MountEntry) -> str:
         for step in planner.plan.host:
             if isinstance(step, IdmapJoin):
                 return step.pointer
-        planner.add(IdmapJoin(pointer, path=path))
+        planner.on_host(IdmapJoin(pointer, path=path))
         return pointer
     uids, gids = given or (triples(id_maps(planner)[0]), triples(id_maps(planner)[1]))
     assert uids and gids
@@ -63,7 +63,7 @@ def plan_idmap(planner: Planner, mount: MountEntry) -> str:
         if isinstance(step, IdmapSource) and (step.uids, step.gids) == (uids, gids):
             return step.pointer
     plan_procfs(planner)
-    planner.add(IdmapSource(pointer, uids=uids, gids=gids))
+    planner.on_host(IdmapSource(pointer, uids=uids, gids=gids))
     return pointer
 
 

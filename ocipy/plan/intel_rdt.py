@@ -70,7 +70,7 @@ def plan_groups(planner: Planner) -> None:
         raise Error(f"{name} is a directory of the resctrl filesystem itself", pointer=POINTER + "/closID", hint=hint)
     lines = _lines(rdt)
     # If there is nothing to write into it, a named class must already exist.
-    planner.add(
+    planner.on_host(
         RdtGroup(
             POINTER + ("/closID" if wanted else ""),
             name=name,
@@ -78,9 +78,9 @@ def plan_groups(planner: Planner) -> None:
         )
     )
     for pointer, line, compared in lines:
-        planner.add(RdtSchema(pointer, line=line, compared=compared))
+        planner.on_host(RdtSchema(pointer, line=line, compared=compared))
     if rdt.get("enableMonitoring"):
-        planner.add(RdtMonitoring(POINTER + "/enableMonitoring", name=options.container_id))
+        planner.on_host(RdtMonitoring(POINTER + "/enableMonitoring", name=options.container_id))
 
 
 def _given(config: Config) -> IntelRdt:
@@ -100,10 +100,10 @@ def _lines(rdt: IntelRdt) -> list[tuple[str, str, bool]]:
 
 def plan_join(planner: Planner) -> None:
     """Put the process in. Its children are in the same groups."""
-    planner.add(RdtJoin(POINTER))
+    planner.on_host(RdtJoin(POINTER))
 
 
 def plan_keep(planner: Planner) -> None:
     """Keep a named class when the container goes. Until create has finished, it is not kept."""
     if _given(planner.config).get("closID"):
-        planner.add(RdtKeep(POINTER + "/closID"))
+        planner.on_host(RdtKeep(POINTER + "/closID"))

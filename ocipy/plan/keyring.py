@@ -27,7 +27,7 @@ def plan_keyring(planner: Planner) -> None:
     if options.no_new_keyring:
         return
     label = process_of(config).get("selinuxLabel") or ""
-    planner.add(
+    planner.in_init(
         Keyring(
             name="_ses." + options.container_id,
             in_user_namespace="user" in planner.namespaces.new,

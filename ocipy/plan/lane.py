@@ -124,7 +124,7 @@ def plan_procfs(planner: Planner) -> bool:
     """Mount the private procfs, unless an earlier step does. Returns whether it was missing."""
     missing = not any(isinstance(step, PrivateProcfs) for step in planner.plan.host)
     if missing:
-        planner.add(PrivateProcfs(sysctl=bool((planner.config.get("linux") or {}).get("sysctl"))))
+        planner.on_host(PrivateProcfs(sysctl=bool((planner.config.get("linux") or {}).get("sysctl"))))
     return missing
 
 
@@ -142,5 +142,5 @@ def meet(planner: Planner, since: tuple[int, int], arrived: str, go_on: str, *, 
     host, init = since
     if len(plan.host) > host or hooks:
         plan.host.insert(host, WaitForInit(barrier=arrived))
-        plan.host.append(TellInit(barrier=go_on, hooks=hooks))
+        planner.on_host(TellInit(barrier=go_on, hooks=hooks))
         plan.init[init:init] = TellHost(barrier=arrived), WaitForHost(barrier=go_on)

@@ -18,4 +18,4 @@ class Loopback(InitStep):
 def plan_loopback(planner: Planner) -> None:
     """Bring lo up in a new network namespace. The owner of a joined one sets it up."""
     if "network" in planner.namespaces.new:
-        planner.add(Loopback("/linux/namespaces"))
+        planner.in_init(Loopback("/linux/namespaces"))

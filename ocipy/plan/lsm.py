@@ -39,7 +39,7 @@ def plan_labels(planner: Planner) -> None:
     if profile:
         pointer = "/process/apparmorProfile"
         if host.apparmor:
-            planner.add(Apparmor(pointer, profile=profile))
+            planner.in_init(Apparmor(pointer, profile=profile))
         elif profile != UNCONFINED:
             raise Error(
                 f"the profile {profile} cannot be applied: the kernel runs without AppArmor",
@@ -55,4 +55,4 @@ def plan_labels(planner: Planner) -> None:
                 pointer=pointer,
                 hint="remove the label, or enable SELinux on the host",
             )
-        planner.add(Selinux(pointer, label=label))
+        planner.in_init(Selinux(pointer, label=label))

@@ -43,7 +43,7 @@ class Mask(InitStep):
 def plan_null(planner: Planner) -> None:
     """Take /dev/null from the host's tree before the pivot: the container's may be anything (CVE-2025-31133)."""
     if (planner.config.get("linux") or {}).get("maskedPaths"):
-        planner.add(TakeNull("/linux/maskedPaths"))
+        planner.in_init(TakeNull("/linux/maskedPaths"))
 
 
 def plan_readonly_paths(planner: Planner) -> None:

@@ -168,6 +168,7 @@ class Plan:
 class Planner:
     """What the concerns plan from, and the plan that they make.
 
+    on_host, in_init: append a step to the host lane, to the init lane.
     config: checked. host: the machine. namespaces: of the config. rare: the concerns of plan/rare.py that it asks for.
     filter_loaded: an earlier step loads the seccomp filter. mounts: of the config, None until they are read
     (plan/mounts.py); dev_is_bound: one of them is a bind mount on /dev. sets: effective, permitted, inheritable and
@@ -179,8 +180,10 @@ class Planner:
         "dev_is_bound",
         "filter_loaded",
         "host",
+        "in_init",
         "mounts",
         "namespaces",
+        "on_host",
         "options",
         "plan",
         "rare",
@@ -193,18 +196,13 @@ class Planner:
         self.options = options
         self.namespaces = Namespaces(config)
         self.rare = asked_for(config)
-        self.plan = Plan()
+        self.plan = plan = Plan()
+        self.on_host: Callable[[HostStep], None] = plan.host.append
+        self.in_init: Callable[[InitStep], None] = plan.init.append
         self.filter_loaded = False
         self.mounts: list[MountEntry] | None = None
         self.dev_is_bound = False
         self.sets: tuple[int, int, int, int] | None = None
-
-    def add(self, step: HostStep | InitStep) -> None:
-        """Append a step to its lane."""
-        if isinstance(step, HostStep):
-            self.plan.host.append(step)
-        else:
-            self.plan.init.append(step)
 
     def warn(self, pointer: str, text: str) -> None:
         """Warn the user: create logs the warning, plan and validate print it."""

@@ -121,7 +121,7 @@ def plan_sources(planner: Planner) -> None:
             mapped = plan_idmap(planner, mount)
         if mount.is_bind and _is_opened(planner, mount) and not mount.is_remount:
             parsed = mount.options
-            planner.add(
+            planner.on_host(
                 OpenMountSource(
                     mount.pointer,
                     source=_source(mount, planner.options),
@@ -204,7 +204,7 @@ def plan_readonly(planner: Planner) -> None:
     """Make read-only what was kept writable for the devices and the console."""
     for mount in mounts_of(planner):
         if _is_late_readonly(mount):
-            planner.add(RemountReadonly(mount.pointer))
+            planner.in_init(RemountReadonly(mount.pointer))
 
 
 def plan_label(config: Config, host: Host) -> str:
@@ -244,7 +244,7 @@ def _plan_bind(planner: Planner, mount: MountEntry) -> None:
     if parsed.data:
         planner.warn(mount.pointer + "/options", f"not an option of a bind mount: {', '.join(parsed.data)}")
     kind = CopySymlink if parsed.copy_symlink else Bind
-    planner.add(
+    planner.in_init(
         kind(
             mount.pointer,
             destination=mount.destination,
@@ -284,7 +284,7 @@ def _plan_filesystem(planner: Planner, mount: MountEntry, label: str, outside: b
 
         plan_classic(planner, mount, parsed.flags & ~MS_RDONLY if late else parsed.flags, label, late)
         return
-    planner.add(
+    planner.in_init(
         kind(
             mount.pointer,
             attributes=parsed.attributes & ~MOUNT_ATTR_RDONLY if late else parsed.attributes,

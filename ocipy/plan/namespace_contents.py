@@ -36,7 +36,7 @@ def plan_time_offsets(planner: Planner) -> None:
         if offset:
             given.append((clock, offset.get("secs") or 0, offset.get("nanosecs") or 0))
     if given:
-        planner.add(TimeOffsets("/linux/timeOffsets", offsets=tuple(given)))
+        planner.on_host(TimeOffsets("/linux/timeOffsets", offsets=tuple(given)))
 
 
 def plan_net_devices(planner: Planner) -> None:
@@ -44,4 +44,4 @@ def plan_net_devices(planner: Planner) -> None:
     devices = (planner.config.get("linux") or {}).get("netDevices") or {}
     if devices:
         moved = tuple((name, (device or {}).get("name") or name) for name, device in devices.items())
-        planner.add(NetDevices("/linux/netDevices", devices=moved))
+        planner.on_host(NetDevices("/linux/netDevices", devices=moved))

@@ -201,11 +201,11 @@ def plan_network(planner: Planner) -> None:
     other kind takes the kernel as long."""
     new = planner.namespaces.new
     if "network" in new:
-        planner.add(MakeNetwork(new["network"]))
-        planner.add(EnterNetwork(new["network"]))
+        planner.on_host(MakeNetwork(new["network"]))
+        planner.in_init(EnterNetwork(new["network"]))
     else:
-        planner.add(TellInit(barrier="begin"))
-        planner.add(WaitForHost(barrier="begin"))
+        planner.on_host(TellInit(barrier="begin"))
+        planner.in_init(WaitForHost(barrier="begin"))
 
 
 def plan_join(planner: Planner) -> None:
@@ -215,7 +215,7 @@ def plan_join(planner: Planner) -> None:
         if mappings and "user" not in planner.namespaces.all:
             planner.warn("/linux/" + member, "has no effect without a user namespace in linux.namespaces")
     for kind, (path, pointer) in planner.namespaces.joined.items():
-        planner.add(OpenNamespace(pointer, kind=kind, path=path))
+        planner.on_host(OpenNamespace(pointer, kind=kind, path=path))
 
 
 def plan_clone(planner: Planner) -> None:
@@ -229,10 +229,10 @@ def plan_clone(planner: Planner) -> None:
             "network": mounts_at_once(planner),
         }
         kinds = tuple(kind for kind in new if not later.get(kind))
-        planner.add(Clone("/linux/namespaces", kinds=kinds, into_cgroup=into_cgroup))
+        planner.on_host(Clone("/linux/namespaces", kinds=kinds, into_cgroup=into_cgroup))
         return
     last = enters_last(planner)
-    planner.add(
+    planner.on_host(
         CloneStage(
             "/linux/namespaces",
             joined=tuple((kind, pointer) for kind, (_, pointer) in joined.items() if kind != "pid" or not last),
@@ -256,7 +256,7 @@ def unshares_ipc(planner: Planner) -> bool:
 def plan_unshare_ipc(planner: Planner) -> None:
     """Make the IPC namespace if the clone does not."""
     if unshares_ipc(planner):
-        planner.add(UnshareIpc(planner.namespaces.new["ipc"]))
+        planner.in_init(UnshareIpc(planner.namespaces.new["ipc"]))
 
 
 def _into_cgroup(planner: Planner) -> bool:
@@ -268,26 +268,26 @@ def _into_cgroup(planner: Planner) -> bool:
 
 def plan_stage(planner: Planner) -> None:
     """What the host does for the stage before init, which is already in its cgroup."""
-    planner.add(TellInit("/linux/namespaces", barrier="joined"))
+    planner.on_host(TellInit("/linux/namespaces", barrier="joined"))
     new = planner.namespaces.new
     if "user" in new:
-        planner.add(WaitForInit(new["user"], barrier="user"))
+        planner.on_host(WaitForInit(new["user"], barrier="user"))
         plan_id_maps(planner)
-        planner.add(TellInit(new["user"], barrier="mapped"))
+        planner.on_host(TellInit(new["user"], barrier="mapped"))
     if "time" in new:
-        planner.add(WaitForInit(new["time"], barrier="time"))
+        planner.on_host(WaitForInit(new["time"], barrier="time"))
         if NAMESPACE_CONTENTS in planner.rare:
             from ocipy.plan import namespace_contents
 
             namespace_contents.plan_time_offsets(planner)
-        planner.add(TellInit(new["time"], barrier="offset"))
+        planner.on_host(TellInit(new["time"], barrier="offset"))
 
 
 def plan_unshare_cgroup(planner: Planner) -> None:
     """Make a cgroup namespace that the clone could not make."""
     new = planner.namespaces.new
     if "cgroup" in new and not _into_cgroup(planner):
-        planner.add(UnshareCgroup(new["cgroup"]))
+        planner.in_init(UnshareCgroup(new["cgroup"]))
 
 
 def id_maps(planner: Planner) -> tuple[Sequence[IDMapping], Sequence[IDMapping]]:
@@ -314,8 +314,8 @@ def plan_id_maps(planner: Planner) -> None:
                     pointer=pointer,
                     hint='one entry with "containerID": 0: its root sets the container up',
                 )
-    planner.add(UidMap("/linux/uidMappings", mappings=uids, by_helper=_by_helper(uids, host.uid, host)))
-    planner.add(
+    planner.on_host(UidMap("/linux/uidMappings", mappings=uids, by_helper=_by_helper(uids, host.uid, host)))
+    planner.on_host(
         GidMap(
             "/linux/gidMappings",
             mappings=gids,

@@ -26,7 +26,7 @@ def plan_directory(planner: Planner) -> None:
     config = with_notify_socket(planner.config, planner.options.state_directory)
     if config is not planner.config:
         planner.config = config
-        planner.add(NotifyDirectory())
+        planner.on_host(NotifyDirectory())
 
 
 def with_notify_socket(config: Config, state_directory: str) -> Config:

@@ -35,6 +35,6 @@ def plan_report(planner: Planner, pidfd_name: str) -> None:
     """
     options = planner.options
     if options.pidfd_socket:
-        planner.add(SendPidfd("--pidfd-socket", path=options.pidfd_socket, name=pidfd_name))
+        planner.on_host(SendPidfd("--pidfd-socket", path=options.pidfd_socket, name=pidfd_name))
     if options.pid_file:
-        planner.add(PidFile("--pid-file", path=options.pid_file))
+        planner.on_host(PidFile("--pid-file", path=options.pid_file))

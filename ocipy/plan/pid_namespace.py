@@ -37,9 +37,9 @@ def plan_enter(planner: Planner) -> None:
     config = planner.config
     _, pointer = planner.namespaces.joined["pid"]
     terminal = bool(process_of(config).get("terminal"))
-    planner.add(CloseDescriptors(pointer, for_start=True, for_hooks=runs_hooks_later(config), for_entry=True))
-    planner.add(EnterPidNamespace(pointer, terminal=terminal, time="time" in planner.namespaces.new))
-    planner.add(AdoptInit(pointer))
-    planner.add(SaveState())
-    planner.add(GiveProcfs(pointer, whole=False))
-    planner.add(TakeProcfs(pointer))
+    planner.in_init(CloseDescriptors(pointer, for_start=True, for_hooks=runs_hooks_later(config), for_entry=True))
+    planner.in_init(EnterPidNamespace(pointer, terminal=terminal, time="time" in planner.namespaces.new))
+    planner.on_host(AdoptInit(pointer))
+    planner.on_host(SaveState())
+    planner.on_host(GiveProcfs(pointer, whole=False))
+    planner.in_init(TakeProcfs(pointer))

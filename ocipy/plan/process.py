@@ -160,18 +160,18 @@ def plan_oom_score(planner: Planner) -> None:
     score = process_of(planner.config).get("oomScoreAdj")
     if score is None:
         return
-    planner.add(OomScoreAdj("/process/oomScoreAdj", score=score, rootless=planner.host.rootless))
+    planner.on_host(OomScoreAdj("/process/oomScoreAdj", score=score, rootless=planner.host.rootless))
 
 
 def plan_affinity(planner: Planner) -> None:
     """Allow all CPUs of the cgroup, not only those that the caller is pinned to."""
-    planner.add(ResetAffinity())
+    planner.on_host(ResetAffinity())
 
 
 def plan_session(planner: Planner) -> None:
     """Drop what belongs to the caller: its signal handling, umask, terminal and keys."""
-    planner.add(ResetSignals())
-    planner.add(Session())
+    planner.in_init(ResetSignals())
+    planner.in_init(Session())
     plan_keyring(planner)
 
 
@@ -179,13 +179,13 @@ def plan_make_cwd(planner: Planner) -> None:
     """Make a missing working directory: in the new root, before that becomes read-only."""
     cwd = process_of(planner.config)["cwd"]
     assert cwd.startswith("/")
-    planner.add(MakeCwd("/process/cwd", path=cwd))
+    planner.in_init(MakeCwd("/process/cwd", path=cwd))
 
 
 def plan_no_new_privileges(planner: Planner) -> None:
     """Before the filter, which requires it (seccomp(2))."""
     if process_of(planner.config).get("noNewPrivileges"):
-        planner.add(NoNewPrivileges("/process/noNewPrivileges"))
+        planner.in_init(NoNewPrivileges("/process/noNewPrivileges"))
 
 
 def plan_ready(planner: Planner, *, in_user_namespace: bool, pidfd_name: str = "") -> None:
@@ -231,8 +231,8 @@ def plan_become_user(planner: Planner) -> None:
 
 def plan_become_command(planner: Planner) -> None:
     """From the user's process to its command: close what is not the payload's, and load the filter."""
-    planner.add(CloseDescriptors())
-    planner.add(TellExecuting())
+    planner.in_init(CloseDescriptors())
+    planner.in_init(TellExecuting())
     if SECCOMP in planner.rare:
         from ocipy.plan import seccomp
 
@@ -245,7 +245,7 @@ def plan_before_ids(planner: Planner) -> None:
     config = planner.config
     process = process_of(config)
     user = process.get("user") or {}
-    planner.add(
+    planner.in_init(
         Environment(
             "/process/env",
             variables=environment_of(process),
@@ -254,28 +254,28 @@ def plan_before_ids(planner: Planner) -> None:
         )
     )
     # chdir and the lookup of the command could use any descriptor still open here (CVE-2024-21626).
-    planner.add(CloseDescriptors(for_start=True, for_hooks=runs_hooks_later(config)))
-    planner.add(WorkingDirectory("/process/cwd", path=process["cwd"]))
+    planner.in_init(CloseDescriptors(for_start=True, for_hooks=runs_hooks_later(config)))
+    planner.in_init(WorkingDirectory("/process/cwd", path=process["cwd"]))
     umask = user.get("umask")
-    planner.add(Umask("/process/user/umask", mask=DEFAULT_UMASK if umask is None else umask & 0o777))
+    planner.in_init(Umask("/process/user/umask", mask=DEFAULT_UMASK if umask is None else umask & 0o777))
 
 
 def plan_after_ids(planner: Planner) -> None:
     """Plan what must be done or checked as the final user."""
     process = process_of(planner.config)
-    planner.add(WorkingDirectoryAgain("/process/cwd", path=process["cwd"]))
+    planner.in_init(WorkingDirectoryAgain("/process/cwd", path=process["cwd"]))
     plan_sets(planner)
     if process is not NO_PROCESS:
-        planner.add(Command("/process/args/0", name=arguments_of(process)[0]))
+        planner.in_init(Command("/process/args/0", name=arguments_of(process)[0]))
 
 
 def plan_execute(planner: Planner) -> None:
     """End the init lane."""
     process = process_of(planner.config)
     if process is NO_PROCESS:
-        planner.add(NoProcess("/process"))
+        planner.in_init(NoProcess("/process"))
     else:
-        planner.add(Execute("/process/args", arguments=arguments_of(process)))
+        planner.in_init(Execute("/process/args", arguments=arguments_of(process)))
 
 
 def arguments_of(process: Process) -> tuple[str, ...]:

@@ -99,18 +99,18 @@ def build(
     made = create.build(config, host, options)
     refuse(config, made)
     planner = Planner(config, host, options)
-    planner.add(PrivateProcfs(sysctl=False))
-    planner.add(BeginRestore())
-    planner.add(SaveConfig())
+    planner.on_host(PrivateProcfs(sysctl=False))
+    planner.on_host(BeginRestore())
+    planner.on_host(SaveConfig())
     if HOOKS in planner.rare:
         hooks.plan_hooks_output(planner)
         hooks.plan_hooks_later(planner)
     namespaces.plan_join(planner)
     _plan_criu(planner, made, flags, program)
-    planner.add(RestoreNamespaces("/linux/namespaces", request=restore_request(config, made, flags, descriptors)))
+    planner.on_host(RestoreNamespaces("/linux/namespaces", request=restore_request(config, made, flags, descriptors)))
     # criu is told to leave a network namespace empty, and restores sockets only if their addresses exist.
     if "network" in planner.namespaces.new:
-        planner.add(RestoreLoopback("/linux/namespaces"))
+        planner.on_host(RestoreLoopback("/linux/namespaces"))
     if INTEL_RDT in planner.rare:
         intel_rdt.plan_join(planner)
     if NAMESPACE_CONTENTS in planner.rare:
@@ -120,12 +120,12 @@ def build(
     # criu (3.17, 4.1) leaves the root writable, and of two external mounts of one filesystem with the same flags it
     # only sets the first one's.
     mounted = [step for step in made.init if type(step) is Bind or isinstance(step, RootReadonly | Mask)]
-    planner.add(RestoreProcesses(flags=flags, mounts=tuple(mounted)))
+    planner.on_host(RestoreProcesses(flags=flags, mounts=tuple(mounted)))
     if TERMINAL in planner.rare:
         terminal.plan_send_console(planner)
     if INTEL_RDT in planner.rare:
         intel_rdt.plan_keep(planner)
-    planner.add(Restored())
+    planner.on_host(Restored())
     plan_report(planner, "standard")
     planner.plan.warnings = made.warnings
     return planner.plan
@@ -135,7 +135,7 @@ def _plan_criu(planner: Planner, made: Plan, flags: CriuFlags, program: str) -> 
     """Start criu, move it into the cgroup, and then set the cgroup's limits."""
     devices_later = mounts.needs_devices(planner)
     # It gets ready while we go on.
-    planner.add(
+    planner.on_host(
         RestoreCriu(
             "/root/path",
             program=program,
@@ -145,13 +145,13 @@ def _plan_criu(planner: Planner, made: Plan, flags: CriuFlags, program: str) -> 
         )
     )
     points = [_without_attributes(step) for step in made.init if isinstance(step, Bind | NewMount)]
-    planner.add(RestoreMountPoints("/mounts", mounts=tuple(points)))
+    planner.on_host(RestoreMountPoints("/mounts", mounts=tuple(points)))
     cgroup.plan_cgroup_create(planner, for_init=False)
     if INTEL_RDT in planner.rare:
         intel_rdt.plan_groups(planner)
     cgroup.plan_cgroup_cpuset(planner)  # nothing can join before this
     if not planner.options.no_cgroup and not planner.options.systemd_cgroup:
-        planner.add(RestoreJoin("/linux/cgroupsPath"))
+        planner.on_host(RestoreJoin("/linux/cgroupsPath"))
     cgroup.plan_cgroup_unit(planner)
     cgroup.plan_cgroup_contents(planner, devices=not devices_later, for_init=False)
     cgroup.plan_cgroup_limits(planner, devices=devices_later)

@@ -105,16 +105,20 @@ def plan_rlimits(planner: Planner, *, by_host: bool) -> None:
     by_host: in a user namespace, init lacks the CAP_SYS_RESOURCE that raising a hard limit needs.
     """
     config = planner.config
-    kind, kind_raising = (RlimitFromHost, RaiseRlimitFromHost) if by_host else (Rlimit, RaiseRlimit)
     for index, limit in enumerate(process_of(config).get("rlimits") or ()):
         pointer = f"/process/rlimits/{index}"
         name = limit["type"]
         resource, soft, hard = RESOURCES[name], limit["soft"], limit["hard"]
         if soft < TIGHT.get(name, 0) and _filter_permits(config):
-            planner.add(kind_raising(pointer, name=name, resource=resource, hard=hard))
-            planner.add(RlimitAtExec(pointer, name=name, resource=resource, soft=soft, hard=hard))
+            if by_host:
+                planner.on_host(RaiseRlimitFromHost(pointer, name=name, resource=resource, hard=hard))
+            else:
+                planner.in_init(RaiseRlimit(pointer, name=name, resource=resource, hard=hard))
+            planner.in_init(RlimitAtExec(pointer, name=name, resource=resource, soft=soft, hard=hard))
+        elif by_host:
+            planner.on_host(RlimitFromHost(pointer, name=name, resource=resource, soft=soft, hard=hard))
         else:
-            planner.add(kind(pointer, name=name, resource=resource, soft=soft, hard=hard))
+            planner.in_init(Rlimit(pointer, name=name, resource=resource, soft=soft, hard=hard))
 
 
 def _filter_permits(config: Config) -> bool:

@@ -110,9 +110,9 @@ def plan_root_source(planner: Planner) -> None:
     path = root_path(config, planner.options)
     kind = _mount_namespace(planner)
     if not kind:
-        planner.add(BindRootfs("/root/path", path=path))
+        planner.on_host(BindRootfs("/root/path", path=path))
     elif kind == "new" and opened_by_host(planner):
-        planner.add(OpenRootfs("/root/path", path=path, propagation=_of_tree(config)))
+        planner.on_host(OpenRootfs("/root/path", path=path, propagation=_of_tree(config)))
 
 
 def plan_rootfs(planner: Planner) -> None:
@@ -122,19 +122,19 @@ def plan_rootfs(planner: Planner) -> None:
     kind = (config.get("linux") or {}).get("rootfsPropagation") or ""
     namespace = _mount_namespace(planner)
     if not namespace:
-        planner.add(UseRootfs("/root/path", path=path))
+        planner.in_init(UseRootfs("/root/path", path=path))
         return
     if namespace == "joined":
         # Others see this namespace: we must not change its propagation or, later, its root.
-        planner.add(Rootfs("/root/path", path=path, propagation=MS_PRIVATE, parent=0))
+        planner.in_init(Rootfs("/root/path", path=path, propagation=MS_PRIVATE, parent=0))
         return
     before = _before(kind)
     if before:
-        planner.add(Propagation(POINTER if kind else "", flags=before))
+        planner.in_init(Propagation(POINTER if kind else "", flags=before))
     if opened_by_host(planner):
-        planner.add(AttachRootfs("/root/path"))
+        planner.in_init(AttachRootfs("/root/path"))
         return
-    planner.add(Rootfs("/root/path", path=path, propagation=_of_tree(config), parent=_of_parent(kind)))
+    planner.in_init(Rootfs("/root/path", path=path, propagation=_of_tree(config), parent=_of_parent(kind)))
 
 
 def _before(kind: str) -> int:
@@ -171,26 +171,26 @@ def plan_pivot(planner: Planner) -> None:
     if namespace != "new":
         if namespace:
             planner.warn("/linux/namespaces", "in a joined mount namespace, only chroot confines the process")
-        planner.add(Chroot("/root/path"))
+        planner.in_init(Chroot("/root/path"))
     elif planner.options.no_pivot:
         if kind in ("private", "rprivate"):
             raise Error("a private root is not safe without pivot_root", pointer=POINTER, hint="omit --no-pivot")
         from ocipy.plan.move_root import MoveRoot
 
-        planner.add(MoveRoot("/root/path"))
+        planner.in_init(MoveRoot("/root/path"))
     else:
-        planner.add(PivotRoot("/root/path"))
+        planner.in_init(PivotRoot("/root/path"))
     if kind:
         # The root alone, even with an "r": mounts below it have their own options.
-        planner.add(Propagation(POINTER, flags=PROPAGATION[kind] & ~MS_REC))
+        planner.in_init(Propagation(POINTER, flags=PROPAGATION[kind] & ~MS_REC))
     if not dev_is_bound(planner):
         devices = (config.get("linux") or {}).get("devices") or ()
         own = [index for index, device in enumerate(devices) if clean(device["path"]) == "/dev/null"]
-        planner.add(StdioNull(f"/linux/devices/{own[-1]}" if own else "/linux/devices", required=True))
+        planner.in_init(StdioNull(f"/linux/devices/{own[-1]}" if own else "/linux/devices", required=True))
 
 
 def plan_root_readonly(planner: Planner) -> None:
     """root.readonly, once everything in it has been made."""
     root = planner.config.get("root")
     if root and root.get("readonly"):
-        planner.add(RootReadonly("/root/readonly"))
+        planner.in_init(RootReadonly("/root/readonly"))

@@ -169,7 +169,7 @@ def _flags(table: Mapping[str, int], words: Sequence[str]) -> int:
 
 def _plan_scheduler(planner: Planner, scheduler: types.Scheduler) -> None:
     """sched_setattr(2)."""
-    planner.add(
+    planner.in_init(
         Scheduler(
             SCHEDULER,
             policy=POLICIES[scheduler["policy"]],
@@ -185,14 +185,14 @@ def _plan_scheduler(planner: Planner, scheduler: types.Scheduler) -> None:
 
 def _plan_io_priority(planner: Planner, io_priority: types.IOPriority) -> None:
     kind, level = IO_CLASSES[io_priority["class"]], io_priority.get("priority") or 0
-    planner.add(IoPriority(IO_PRIORITY, kind=kind, level=level))
+    planner.in_init(IoPriority(IO_PRIORITY, kind=kind, level=level))
 
 
 def _plan_personality(planner: Planner, personality: types.Personality) -> None:
-    planner.add(Personality(PERSONALITY, domain=DOMAINS[personality["domain"]]))
+    planner.in_init(Personality(PERSONALITY, domain=DOMAINS[personality["domain"]]))
 
 
 def _plan_memory_policy(planner: Planner, memory_policy: types.MemoryPolicy) -> None:
     """set_mempolicy(2)."""
     mode = MODES[memory_policy["mode"]] | _flags(MODE_FLAGS, memory_policy.get("flags") or ())
-    planner.add(MemoryPolicy(MEMORY_POLICY, mode=mode, nodes=parse_list(memory_policy.get("nodes") or "")))
+    planner.in_init(MemoryPolicy(MEMORY_POLICY, mode=mode, nodes=parse_list(memory_policy.get("nodes") or "")))

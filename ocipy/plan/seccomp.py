@@ -84,9 +84,9 @@ def plan_seccomp_compile(planner: Planner) -> None:
     if profile is None:
         planner.warn(POINTER + "/defaultAction", "is empty, so there is no filter")
         return
-    planner.add(SeccompFilter(POINTER, profile=profile))
+    planner.on_host(SeccompFilter(POINTER, profile=profile))
     # Read from the descriptor at once: it is closed long before the filter is loaded.
-    planner.add(SeccompReceive(POINTER))
+    planner.in_init(SeccompReceive(POINTER))
 
 
 def plan_seccomp_early(planner: Planner) -> None:
@@ -147,14 +147,14 @@ def _load(planner: Planner, profile: Seccomp) -> None:
     flags, optional = _flags(profile)
     if uses_notify(profile):
         flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER
-        planner.add(
+        planner.on_host(
             SeccompListener(
                 POINTER + "/listenerPath",
                 path=profile["listenerPath"],
                 metadata=profile.get("listenerMetadata") or "",
             )
         )
-    planner.add(SeccompLoad(POINTER, flags=flags, optional=optional))
+    planner.in_init(SeccompLoad(POINTER, flags=flags, optional=optional))
 
 
 def _flags(profile: Seccomp) -> tuple[int, bool]:

@@ -53,7 +53,7 @@ def plan_check(planner: Planner) -> None:
     for path, _, pointer in _parameters(planner.config):
         kind = sysctl_namespace(path)
         if kind in joined and kind not in checked:
-            planner.add(NotOurNamespace(pointer, kind=kind))
+            planner.on_host(NotOurNamespace(pointer, kind=kind))
             checked.add(kind)
 
 
@@ -64,21 +64,21 @@ def plan_sysctl(planner: Planner) -> None:
     parameters = _parameters(planner.config)
     watched = bool(parameters) and is_watched(planner) and not enters_last(planner)
     if watched:
-        planner.add(TellHost("/linux/sysctl", barrier="sysctl"))
-        planner.add(WaitForInit("/linux/sysctl", barrier="sysctl"))
+        planner.in_init(TellHost("/linux/sysctl", barrier="sysctl"))
+        planner.on_host(WaitForInit("/linux/sysctl", barrier="sysctl"))
     for path, value, pointer in parameters:
         kind = sysctl_namespace(path)
         assert kind in own, "it would be changed for the host"
         if watched:
             kinds = ("user", kind) if "user" in own else (kind,)
-            planner.add(HostSysctl(pointer, kinds=kinds, path=path, value=value))
+            planner.on_host(HostSysctl(pointer, kinds=kinds, path=path, value=value))
         else:
-            planner.add(Sysctl(pointer, path=path, value=value))
+            planner.in_init(Sysctl(pointer, path=path, value=value))
     if watched:
-        planner.add(TellInit("/linux/sysctl", barrier="written"))
-        planner.add(WaitForHost("/linux/sysctl", barrier="written"))
+        planner.on_host(TellInit("/linux/sysctl", barrier="written"))
+        planner.in_init(WaitForHost("/linux/sysctl", barrier="written"))
     elif parameters:
-        planner.add(SysctlDone("/linux/sysctl"))
+        planner.in_init(SysctlDone("/linux/sysctl"))
 
 
 def _parameters(config: Config) -> list[tuple[str, str, str]]:

@@ -88,7 +88,7 @@ def plan_unit(planner: Planner) -> None:
             hint="a user's systemd has no privileges there; omit --systemd-cgroup",
         )
     unit, slice_name = unit_of(planner)
-    planner.add(
+    planner.on_host(
         SystemdUnit(
             CGROUP,
             unit=unit,
@@ -121,7 +121,7 @@ def plan_scope(planner: Planner, rules: Sequence[Rule] | None) -> None:
         *(() if rules is None else for_devices(rules, host.cgroup_mode)),
         *wanted_properties(config),
     ]
-    planner.add(SystemdScope(CGROUP, properties=tuple(properties)))
+    planner.on_host(SystemdScope(CGROUP, properties=tuple(properties)))
 
 
 def plan_properties(planner: Planner, resources: Resources, rules: Sequence[Rule] | None) -> Resources:
@@ -132,7 +132,7 @@ def plan_properties(planner: Planner, resources: Resources, rules: Sequence[Rule
         properties = for_devices(rules, host.cgroup_mode)
     properties += for_resources(resources, host.cgroup_mode)
     if properties:
-        planner.add(SystemdProperties(RESOURCES, properties=properties))
+        planner.on_host(SystemdProperties(RESOURCES, properties=properties))
     return rounded(resources)
 
 

@@ -74,10 +74,10 @@ def _plan_console(planner: Planner, *, bind: bool, controlling: bool) -> None:
     if size is not None:
         rows, columns = size["height"], size["width"]
     uid = user_of(config).get("uid") or 0
-    planner.add(Console(POINTER, rows=rows, columns=columns, uid=uid, bind=bind, controlling=controlling))
+    planner.in_init(Console(POINTER, rows=rows, columns=columns, uid=uid, bind=bind, controlling=controlling))
 
 
 def plan_send_console(planner: Planner) -> None:
     """Send the master to --console-socket; without one the foreground of run keeps it."""
     if wants_terminal(planner.config):
-        planner.add(SendConsole(POINTER))
+        planner.on_host(SendConsole(POINTER))

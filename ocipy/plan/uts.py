@@ -35,9 +35,9 @@ def plan_check(planner: Planner) -> None:
     from ocipy.plan.shared_namespace import NotOurNamespace
 
     if config.get("hostname"):
-        planner.add(NotOurNamespace("/hostname", kind="uts"))
+        planner.on_host(NotOurNamespace("/hostname", kind="uts"))
     if config.get("domainname"):
-        planner.add(NotOurNamespace("/domainname", kind="uts"))
+        planner.on_host(NotOurNamespace("/domainname", kind="uts"))
 
 
 def plan_names(planner: Planner) -> None:
@@ -45,6 +45,6 @@ def plan_names(planner: Planner) -> None:
     hostname, domainname = planner.config.get("hostname"), planner.config.get("domainname")
     assert not (hostname or domainname) or "uts" in planner.namespaces.all, "the host would be renamed"
     if hostname:
-        planner.add(Hostname("/hostname", name=hostname))
+        planner.in_init(Hostname("/hostname", name=hostname))
     if domainname:
-        planner.add(Domainname("/domainname", name=domainname))
+        planner.in_init(Domainname("/domainname", name=domainname))
