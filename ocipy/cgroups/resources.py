@@ -38,6 +38,7 @@ RDMA: Part = ("rdma", "rdma", "rdma", v1_files.rdma, v2_files.rdma)
 # In runc's order, which differs between the versions.
 LATER_V1 = (CPUSET, MEMORY, CPU, PIDS, BLOCK_IO, HUGETLB, NET_CLS, NET_PRIO, RDMA)
 LATER_V2 = (PIDS, MEMORY, BLOCK_IO, CPU, CPUSET, HUGETLB, NET_CLS, NET_PRIO, RDMA)
+NAMES = frozenset(part[0] for part in (*EARLY, *LATER_V1))
 
 
 def early(resources: Resources, mode: str, controllers: tuple[str, ...]) -> Writes:
@@ -57,6 +58,8 @@ def limits(resources: Resources, mode: str, controllers: tuple[str, ...]) -> Wri
 
 def _compile(parts: tuple[Part, ...], resources: Resources, mode: str, controllers: tuple[str, ...]) -> Writes:
     writes = Writes("/linux/resources")
+    if NAMES.isdisjoint(resources):  # as in many configs, which limit devices alone
+        return writes
     for name, v1, v2, write_v1, write_v2 in parts:
         part: Any = resources.get(name)
         if not part:
