@@ -9,6 +9,7 @@ from __future__ import annotations
 from ocipy.errors import Error
 from ocipy.linux.constants import BPF_DEVCG_ACC_MKNOD, BPF_DEVCG_ACC_READ, BPF_DEVCG_ACC_WRITE
 from ocipy.linux.text import lines_of, words_of
+from ocipy.remembered import Remembered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,32 +105,41 @@ class V1List:
 
         It permits an access only if a single exception does: reading and writing must not be split between two.
         """
-        if self.allow:
-            return dict(self.exceptions)
-        permitted = {key: bits | (self._wider(key) & (READ | WRITE)) for key, bits in self.exceptions.items()}
-        for key, bits in self._crossings().items():
-            permitted.setdefault(key, bits)
-        return permitted
+        return self.exceptions if self.allow else _PERMITTED[tuple(self.exceptions.items())]
 
-    def _crossings(self) -> dict[Key, int]:
-        """Return the devices that one exception matches by major number and another one by minor number, if only the
-        two together permit reading and writing."""
-        found: dict[Key, int] = {}
-        for (kind, any_major, minor), bits in self.exceptions.items():
-            for (other_kind, major, any_minor), other in self.exceptions.items():
-                if kind != other_kind or any_major != ANY or any_minor != ANY or ANY in (minor, major):
-                    continue
-                both = (bits | other) & (READ | WRITE)
-                if both & ~bits and both & ~other:
-                    found[(kind, major, minor)] = self._wider((kind, major, minor)) & (READ | WRITE)
-        return found
 
-    def _wider(self, key: Key) -> int:
-        bits = 0
-        for other, held in self.exceptions.items():
-            if other != key and other[0] == key[0] and _covers(other[1], other[2], key):
-                bits |= held
-        return bits
+def _permit(exceptions: tuple[tuple[Key, int], ...]) -> dict[Key, int]:
+    wide = {key: bits for key, bits in exceptions if ANY in key}
+    permitted = {key: bits | (_wider(wide, key) & (READ | WRITE)) for key, bits in exceptions}
+    for key, bits in _crossings(wide).items():
+        permitted.setdefault(key, bits)
+    return permitted
+
+
+def _crossings(wide: dict[Key, int]) -> dict[Key, int]:
+    """Return the devices that one exception matches by major number and another one by minor number, if only the
+    two together permit reading and writing. wide: the exceptions with wildcards."""
+    found: dict[Key, int] = {}
+    for (kind, any_major, minor), bits in wide.items():
+        for (other_kind, major, any_minor), other in wide.items():
+            if kind != other_kind or any_major != ANY or any_minor != ANY or ANY in (minor, major):
+                continue
+            both = (bits | other) & (READ | WRITE)
+            if both & ~bits and both & ~other:
+                found[(kind, major, minor)] = _wider(wide, (kind, major, minor)) & (READ | WRITE)
+    return found
+
+
+def _wider(wide: dict[Key, int], key: Key) -> int:
+    """Return the access that other exceptions permit to a device."""
+    bits = 0
+    for other, held in wide.items():
+        if other != key and other[0] == key[0] and _covers(other[1], other[2], key):
+            bits |= held
+    return bits
+
+
+_PERMITTED = Remembered(_permit)
 
 
 def _covers(major: int, minor: int, key: Key) -> bool:
@@ -142,6 +152,11 @@ def _overlap(key: Key, major: int, minor: int) -> bool:
 
 def fold(rules: Sequence[Rule], base: str = "") -> V1List:
     """Return the rules in v1's form. Raises Error for a rule that v1 cannot express. base: the list's JSON pointer."""
+    return _FOLDED[tuple(rules), base]
+
+
+def _fold(given: tuple[tuple[Rule, ...], str]) -> V1List:
+    rules, base = given
     allow, rest = effective(rules)
     folded = V1List(allow)
     for index, rule in enumerate(rest, len(rules) - len(rest)):
@@ -154,27 +169,47 @@ def fold(rules: Sequence[Rule], base: str = "") -> V1List:
     return folded
 
 
+_FOLDED = Remembered(_fold)
+
+
 def _word(rule: Rule) -> str:
     return "allow" if rule[0] else "deny"
 
 
 def line(key: Key, bits: int) -> str:
     """Format a rule as in v1's files, such as "c 1:3 rwm"."""
+    return _LINES[key, bits]
+
+
+def _line(rule: tuple[Key, int]) -> str:
+    key, bits = rule
     major, minor = ("*" if number == ANY else str(number) for number in key[1:])
     letters = "".join(letter for letter, bit in BITS.items() if bits & bit)
     return f"{key[0]} {major}:{minor} {letters}"
+
+
+_LINES = Remembered(_line)
 
 
 def parse_v1_list(text: str) -> V1List:
     """Parse devices.list. If everything is allowed by default, the kernel does not show the exceptions."""
     found = V1List()
     for entry in lines_of(text):
-        kind, numbers, access = words_of(entry)
-        if kind == "a":
+        key, bits = _EXCEPTIONS[entry]
+        if key[0] == "a":
             return V1List(True)
-        major, minor = (ANY if number == "*" else int(number) for number in numbers.split(":"))
-        found.exceptions[(kind, major, minor)] = sum(BITS[letter] for letter in access)
+        found.exceptions[key] = bits
     return found
+
+
+def _exception(entry: str) -> tuple[Key, int]:
+    """The reverse of _line."""
+    kind, numbers, access = words_of(entry)
+    major, minor = (ANY if number == "*" else int(number) for number in numbers.split(":"))
+    return (kind, major, minor), sum(BITS[letter] for letter in access)
+
+
+_EXCEPTIONS = Remembered(_exception)
 
 
 def transition(current: V1List, wanted: V1List) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ the specialized instructions are kept, and what usual configs let the plan remem
 from __future__ import annotations
 
 from ocipy.cgroups.device_program import assemble
-from ocipy.cgroups.devices import DEFAULT_RULES
+from ocipy.cgroups.devices import DEFAULT_RULES, V1List, fold, parse_v1_list, same, transition
 from ocipy.cli.arguments import GLOBALS, Arguments, parse
 from ocipy.cli.table import HOT, load_command
 from ocipy.config.check import check
@@ -27,6 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ocipy.cgroups.devices import Rule
     from ocipy.config.types import Config
 
 ROUNDS = 40
@@ -46,7 +47,7 @@ def practise() -> None:
         _plan(template(), Host(cgroup_mode="v1", cgroup_controllers=V1_CONTROLLERS), "cgroupfs")
         _plan(template(), Host(cgroup_mode="v2", cgroup_controllers=V2_CONTROLLERS), "systemd")
         _plan(rootless_template(1000, 1000), Host(uid=1000, gid=1000, rootless=True, cgroup_mode="v2"), "disabled")
-        assemble(DEFAULT_RULES)
+        _limit_devices(DEFAULT_RULES)
         _make_unit()
     Remembered.learns = False
 
@@ -68,6 +69,14 @@ def _plan(document: dict[str, Any], host: Host, cgroup_manager: str) -> None:
     target = exec.Target(kinds=("pid", "mount"), cgroups={})
     process = process_to_execute(config, None, Changes(args=("true",)))
     exec.build({**config, "process": process}, host, options, target)
+
+
+def _limit_devices(rules: tuple[Rule, ...]) -> None:
+    assemble(rules)
+    wanted = fold(rules)
+    writes = transition(V1List(True), wanted)
+    shown = "a *:* rwm\n" if wanted.allow else "".join(line + "\n" for _, line in writes[1:])
+    assert same(parse_v1_list(shown), wanted)
 
 
 def _make_unit() -> None:
