@@ -5,6 +5,7 @@ from __future__ import annotations
 import posix
 
 from ocipy.errors import Error
+from ocipy.remembered import Remembered
 from ocipy.state.directory import state_root
 
 TYPE_CHECKING = False
@@ -176,9 +177,18 @@ class Arguments:
                 raise Error(f"--{flag.name} must be {', '.join(words[:-1])} or {words[-1]}, not {value!r}")
 
 
+def _table(flags: tuple[Flag, ...]) -> tuple[dict[str, Flag], dict[str, object]]:
+    """The flags by name and alias, and the values of those that are not given."""
+    known = {name: flag for flag in flags for name in (flag.name, *flag.aliases)}
+    return known, {flag.name: flag.initial() for flag in flags}
+
+
+TABLES = Remembered(_table)
+
+
 def parse(
     words: Sequence[str],
-    flags: Sequence[Flag],
+    flags: tuple[Flag, ...],
     arguments: Arguments,
     stop_at_positional: bool = False,
 ) -> int:
@@ -187,12 +197,8 @@ def parse(
     stop_at_positional: accept flags only before the arguments. Returns the index of the first word that was not parsed,
     or len(words). Raises UnknownFlag, or Error for a value of the wrong kind.
     """
-    known: dict[str, Flag] = {}
-    for flag in flags:
-        known[flag.name] = flag
-        for alias in flag.aliases:
-            known[alias] = flag
-        arguments.values[flag.name] = flag.initial()
+    known, initial = TABLES[flags]
+    arguments.values |= initial
     index = 0
     while index < len(words):
         word = words[index]

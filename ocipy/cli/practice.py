@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ocipy.cgroups.device_program import assemble
 from ocipy.cgroups.devices import DEFAULT_RULES, V1List, fold, parse_v1_list, same, transition
-from ocipy.cli.arguments import GLOBALS, Arguments, parse
+from ocipy.cli.arguments import GLOBALS, HELP, Arguments, parse
 from ocipy.cli.table import HOT, load_command
 from ocipy.config.check import check
 from ocipy.config.semantic import errors
@@ -43,7 +43,7 @@ def practise() -> None:
     for _ in range(ROUNDS):
         for command in HOT:
             parse(["--root", "/run/ocipy", command], GLOBALS, Arguments(), stop_at_positional=True)
-            parse(["practice"], load_command(command).FLAGS, Arguments())
+            parse(["practice"], (*load_command(command).FLAGS, HELP), Arguments())
         _plan(template(), Host(cgroup_mode="v1", cgroup_controllers=V1_CONTROLLERS), "cgroupfs")
         _plan(template(), Host(cgroup_mode="v2", cgroup_controllers=V2_CONTROLLERS), "systemd")
         _plan(rootless_template(1000, 1000), Host(uid=1000, gid=1000, rootless=True, cgroup_mode="v2"), "disabled")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 
-from ocipy.cli.arguments import GLOBALS, Arguments, Flag, parse
+from ocipy.cli.arguments import GLOBALS, TABLES, Arguments, Flag, parse
 from ocipy.errors import Error
 from ocipy.state.directory import state_root
 
@@ -121,6 +123,16 @@ def test_positional_arguments_are_counted() -> None:
     with pytest.raises(Error, match="unexpected argument 'b'"):
         parsed("a", "b").one("the container's ID")
     assert parsed("a").expect("the container's ID", "the signal", optional=1) == ["a"]
+
+
+def test_what_was_typed_once_is_not_the_default_later() -> None:
+    known, initial = TABLES[FLAGS]
+    before = dict(initial)
+    with mock.patch.dict(TABLES, {FLAGS: (known, initial)}):
+        assert parsed("-b", "x", "-d", "--preserve-fds", "3", "-e", "a=b").texts("env") == ("a=b",)
+        assert initial == before
+        again = parsed()
+    assert (again.text("bundle"), again.switch("detach"), again.texts("env")) == (".", False, ())
 
 
 def test_globals_stop_at_the_command() -> None:

@@ -11,6 +11,8 @@ from types import FunctionType
 import pytest
 
 from ocipy.cli import arguments, practice
+from ocipy.cli.table import HOT as COMMANDS
+from ocipy.cli.table import load_command
 from ocipy.config import check, semantic
 from ocipy.plan import build, mounts
 from ocipy.plan import exec as exec_plan
@@ -34,6 +36,13 @@ def specialized(function: FunctionType) -> int:
 def test_hot_functions_are_specialized(function: FunctionType) -> None:
     practice.practise()
     assert specialized(function) > 5
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_flags_of_hot_commands_are_at_hand(command: str) -> None:
+    """As ocipy/cli/main.py looks them up."""
+    practice.practise()
+    assert (*load_command(command).FLAGS, arguments.HELP) in arguments.TABLES
 
 
 def test_practice_imports_and_opens_nothing() -> None:
