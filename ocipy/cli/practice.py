@@ -11,6 +11,7 @@ from ocipy.cgroups.device_program import assemble
 from ocipy.cgroups.devices import DEFAULT_RULES, V1List, fold, parse_v1_list, same, transition
 from ocipy.cli.arguments import GLOBALS, HELP, Arguments, parse
 from ocipy.cli.table import HOT, load_command
+from ocipy.config import mount_options
 from ocipy.config.check import check
 from ocipy.config.semantic import errors
 from ocipy.config.template import rootless_template, template
@@ -36,6 +37,26 @@ ROUNDS = 40
 V1_CONTROLLERS = ("cpuset", "cpu,cpuacct", "memory", "devices", "freezer", "pids", "name=systemd")
 V2_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")
 
+MOUNT_OPTIONS = (
+    "nosuid noexec nodev",
+    "nosuid noexec nodev ro",
+    "nosuid noexec nodev relatime ro",
+    "nosuid noexec nodev mode=1777 size=67108864",
+    "ro nosuid noexec nodev",
+    "rprivate nosuid noexec nodev relatime ro",
+    "bind rprivate",
+    "bind rprivate nosuid noexec nodev",
+    "rbind rprivate",
+    "rbind rprivate ro",
+    "rbind rprivate rw",
+    "rbind ro",
+    "rbind ro rprivate",
+    "rbind rw",
+    "rw rbind rprivate",
+    "ro rbind rprivate",
+)
+"""Lists that podman, Docker, containerd and CRI-O often write, apart from those that `ocipy spec` writes too."""
+
 
 def practise() -> None:
     """Compute what the hot commands compute before their first step: for root and for a user, on cgroup v1 and v2."""
@@ -47,6 +68,8 @@ def practise() -> None:
         _plan(template(), Host(cgroup_mode="v1", cgroup_controllers=V1_CONTROLLERS), "cgroupfs")
         _plan(template(), Host(cgroup_mode="v2", cgroup_controllers=V2_CONTROLLERS), "systemd")
         _plan(rootless_template(1000, 1000), Host(uid=1000, gid=1000, rootless=True, cgroup_mode="v2"), "disabled")
+        for words in MOUNT_OPTIONS:
+            mount_options.parse(words.split())
         _limit_devices(DEFAULT_RULES)
         _make_unit()
     Remembered.learns = False

@@ -41,6 +41,7 @@ from ocipy.linux.constants import (
     MS_UNBINDABLE,
 )
 from ocipy.linux.paths import clean
+from ocipy.remembered import Remembered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,84 +143,111 @@ RESTRICTIONS = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_
 
 
 class MountOptions:
-    """The options of one mount, sorted by purpose.
+    """The options of one mount, sorted by purpose. Nothing changes them: mounts with the same words share them.
 
     flags, cleared: MS_… of mount(2) that were set or cleared by a word; a later word overrides an earlier one.
     propagation: MS_… flags in the order of the words. recursive_set, recursive_clear: MOUNT_ATTR_….
     data: for the filesystem. idmap: 0, 1 for the mount alone, 2 for its tree; idmap_text: the text after "idmap=".
     copy_up, copy_symlink, source_nofollow, target_nofollow: the words of OWN.
+    is_bind, is_remount: whether these flags are among them.
+
+    What follows from them:
+    attributes: MOUNT_ATTR_… to set, for fsmount(2). The kernel's default, relatime, is 0.
+    explicit_clear: MOUNT_ATTR_… to clear, including the atime field if a word names one of its kinds.
+    implicit_clear: MOUNT_ATTR_… that a bind mount loses although no word says so. As in mount(8) -o remount,bind, and
+    so in runc and crun: naming any flag clears those not named.
+    needs_mount2: fsconfig(2) has no word for iversion, and cannot take several options in one, such as
+    "size=1m,mode=755".
+    superblock: words for fsconfig(2) of a new filesystem.
     """
 
     __slots__ = (
+        "attributes",
         "cleared",
         "copy_symlink",
         "copy_up",
         "data",
+        "explicit_clear",
         "flags",
         "idmap",
         "idmap_text",
+        "implicit_clear",
+        "is_bind",
+        "is_remount",
+        "needs_mount2",
         "propagation",
         "recursive_clear",
         "recursive_set",
         "source_nofollow",
+        "superblock",
         "target_nofollow",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, words: Sequence[str]) -> None:
         self.flags = 0
         self.cleared = 0
         self.propagation: tuple[int, ...] = ()
         self.recursive_set = 0
         self.recursive_clear = 0
-        self.data: tuple[str, ...] = ()
         self.idmap = 0
         self.idmap_text = ""
         self.copy_up = False
         self.copy_symlink = False
         self.source_nofollow = False
         self.target_nofollow = False
+        data: list[str] = []
+        for word in words:
+            if word in FLAGS:
+                on, off = FLAGS[word]
+                self.flags = self.flags & ~off | on
+                self.cleared = self.cleared & ~on | off
+            elif word in PROPAGATION:
+                self.propagation += (PROPAGATION[word],)
+            elif word in RECURSIVE:
+                on, off = RECURSIVE[word]
+                self.recursive_set = self.recursive_set & ~off | on
+                self.recursive_clear = self.recursive_clear & ~on | off
+            elif not self._is_own(word) and word:
+                data.append(word)
+        self.data = tuple(data)
+        self._conclude()
 
-    @property
-    def attributes(self) -> int:
-        """MOUNT_ATTR_… to set, for fsmount(2). The kernel's default, relatime, is 0."""
-        attributes = _atime(self.flags)
+    def _is_own(self, word: str) -> bool:
+        if word == "tmpcopyup":
+            self.copy_up = True
+        elif word == "copy-symlink":
+            self.copy_symlink = True
+        elif word == "src-nofollow":
+            self.source_nofollow = True
+        elif word == "dest-nofollow":
+            self.target_nofollow = True
+        elif word in ("idmap", "ridmap") or word.startswith(("idmap=", "ridmap=")):
+            self.idmap = 2 if word[0] == "r" else 1
+            self.idmap_text = word.partition("=")[2]
+        else:
+            return False
+        return True
+
+    def _conclude(self) -> None:
+        flags = self.flags
+        self.is_bind = bool(flags & MS_BIND)
+        self.is_remount = bool(flags & MS_REMOUNT)
+        attributes, clear = _atime(flags), 0
         for flag, attribute in _ATTRIBUTES:
-            if self.flags & flag:
+            if flags & flag:
                 attributes |= attribute
-        return attributes
-
-    @property
-    def explicit_clear(self) -> int:
-        """MOUNT_ATTR_… to clear, including the atime field if a word names one of its kinds."""
-        clear = 0
-        for flag, attribute in _ATTRIBUTES:
-            if self.cleared & flag:
+            elif self.cleared & flag:
                 clear |= attribute
-        if (self.flags | self.cleared) & _ATIME:
+        if (flags | self.cleared) & _ATIME:
             clear |= MOUNT_ATTR__ATIME
-        return clear
+        self.attributes, self.explicit_clear = attributes, clear
+        self.implicit_clear = RESTRICTIONS & ~attributes & ~clear if attributes or clear else 0
+        self.needs_mount2 = bool(flags & MS_I_VERSION) or any("," in word or _is_long(word) for word in self.data)
+        self.superblock = tuple(word for word in _SUPERBLOCK if flags & FLAGS[word][0])
 
-    @property
-    def implicit_clear(self) -> int:
-        """MOUNT_ATTR_… that a bind mount loses although no word says so.
 
-        As in mount(8) -o remount,bind, and so in runc and crun: naming any flag clears those not named.
-        """
-        if not self.attributes and not self.explicit_clear:
-            return 0
-        return RESTRICTIONS & ~self.attributes & ~self.explicit_clear
-
-    @property
-    def needs_mount2(self) -> bool:
-        """fsconfig(2) has no word for iversion, and cannot take several options in one, such as "size=1m,mode=755"."""
-        return bool(self.flags & MS_I_VERSION) or any(
-            "," in word or len(word.partition("=")[2].encode()) > LONGEST_VALUE for word in self.data
-        )
-
-    @property
-    def superblock(self) -> tuple[str, ...]:
-        """Words for fsconfig(2) of a new filesystem."""
-        return tuple(word for word in _SUPERBLOCK if self.flags & FLAGS[word][0])
+def _is_long(word: str) -> bool:
+    return len(word.partition("=")[2].encode("utf-8", "surrogatepass")) > LONGEST_VALUE
 
 
 def _atime(flags: int) -> int:
@@ -229,42 +257,12 @@ def _atime(flags: int) -> int:
     return MOUNT_ATTR_NOATIME if flags & MS_NOATIME else 0
 
 
+OPTIONS = Remembered(MountOptions)
+
+
 def parse(words: Sequence[str]) -> MountOptions:
     """Sort the words of mounts[].options."""
-    options = MountOptions()
-    data: list[str] = []
-    for word in words:
-        if word in FLAGS:
-            on, off = FLAGS[word]
-            options.flags = options.flags & ~off | on
-            options.cleared = options.cleared & ~on | off
-        elif word in PROPAGATION:
-            options.propagation += (PROPAGATION[word],)
-        elif word in RECURSIVE:
-            on, off = RECURSIVE[word]
-            options.recursive_set = options.recursive_set & ~off | on
-            options.recursive_clear = options.recursive_clear & ~on | off
-        elif not _parse_own(options, word) and word:
-            data.append(word)
-    options.data = tuple(data)
-    return options
-
-
-def _parse_own(options: MountOptions, word: str) -> bool:
-    if word == "tmpcopyup":
-        options.copy_up = True
-    elif word == "copy-symlink":
-        options.copy_symlink = True
-    elif word == "src-nofollow":
-        options.source_nofollow = True
-    elif word == "dest-nofollow":
-        options.target_nofollow = True
-    elif word in ("idmap", "ridmap") or word.startswith(("idmap=", "ridmap=")):
-        options.idmap = 2 if word[0] == "r" else 1
-        options.idmap_text = word.partition("=")[2]
-    else:
-        return False
-    return True
+    return OPTIONS[tuple(words)]
 
 
 class MountEntry:
@@ -272,9 +270,10 @@ class MountEntry:
 
     pointer: of the entry. given: the entry itself. fstype: "" if there is none. destination: clean and absolute.
     is_bind: bind or rbind is among its options (config.md: then the type is ignored); the type "bind" is accepted too.
+    is_remount: it only changes the flags of an existing mount.
     """
 
-    __slots__ = ("destination", "fstype", "given", "is_bind", "options", "pointer")
+    __slots__ = ("destination", "fstype", "given", "is_bind", "is_remount", "options", "pointer")
 
     def __init__(self, pointer: str, given: Mount) -> None:
         self.pointer = pointer
@@ -282,12 +281,8 @@ class MountEntry:
         self.fstype = given.get("type") or ""
         self.destination = clean(given["destination"])
         self.options = parse(given.get("options") or ())
-        self.is_bind = bool(self.options.flags & MS_BIND) or self.fstype == "bind"
-
-    @property
-    def is_remount(self) -> bool:
-        """Whether it only changes the flags of an existing mount."""
-        return bool(self.options.flags & MS_REMOUNT)
+        self.is_bind = self.options.is_bind or self.fstype == "bind"
+        self.is_remount = self.options.is_remount
 
 
 def read_mounts(config: Config) -> list[MountEntry]:

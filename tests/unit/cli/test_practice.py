@@ -13,10 +13,11 @@ import pytest
 from ocipy.cli import arguments, practice
 from ocipy.cli.table import HOT as COMMANDS
 from ocipy.cli.table import load_command
-from ocipy.config import check, semantic
+from ocipy.config import check, mount_options, semantic
 from ocipy.plan import build, mounts
 from ocipy.plan import exec as exec_plan
 from ocipy.systemd import dbus
+from tests.unit.documents import real_configs
 
 TOP = Path(__file__).resolve().parents[3]
 # Each is called once, or a few times, by a command.
@@ -36,6 +37,13 @@ def specialized(function: FunctionType) -> int:
 def test_hot_functions_are_specialized(function: FunctionType) -> None:
     practice.practise()
     assert specialized(function) > 5
+
+
+@pytest.mark.parametrize("name", ["docker", "podman", "template", "rootless-template"])
+def test_the_mount_options_of_engines_are_at_hand(name: str) -> None:
+    practice.practise()
+    lists = [mount.get("options") or () for mount in real_configs()[name]["mounts"]]
+    assert [words for words in lists if tuple(words) not in mount_options.OPTIONS] == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)
