@@ -24,7 +24,7 @@ from ocipy.config.description.values import (
 class Namespace(TypedDict, total=False):
     """A namespace that the container does not share with the runtime: namespaces(7)."""
 
-    type: Required[Annotated[NamespaceType, In("plan/namespaces")]]
+    type: Required[Annotated[NamespaceType, In("plan/fields")]]
     """The kind of namespace."""
     path: str
     """The absolute path of an existing namespace to join; if absent or empty, a new one is made."""
