@@ -70,7 +70,7 @@ def practise() -> None:
         _plan(rootless_template(1000, 1000), Host(uid=1000, gid=1000, rootless=True, cgroup_mode="v2"), "disabled")
         for words in MOUNT_OPTIONS:
             mount_options.parse(words.split())
-        _limit_devices(DEFAULT_RULES)
+        limit_devices(DEFAULT_RULES)
         _make_unit()
     Remembered.learns = False
 
@@ -94,7 +94,8 @@ def _plan(document: dict[str, Any], host: Host, cgroup_manager: str) -> None:
     exec.build({**config, "process": process}, host, options, target)
 
 
-def _limit_devices(rules: tuple[Rule, ...]) -> None:
+def limit_devices(rules: tuple[Rule, ...]) -> None:
+    """Compute what a step CgroupDevices does, on cgroup v2 and v1."""
     assemble(rules)
     wanted = fold(rules)
     writes = transition(V1List(True), wanted)

@@ -1,7 +1,8 @@
 """Commands that are tried while a snapshot is made, to find out which memory they write to (launcher/rehearsal.c).
 
 They take a container through its life in a separate directory, up to the exec, which fails. They leave the host's
-cgroups alone; the code for cgroups is only touched. If this user may not make containers, they fail early.
+cgroups alone; the code for cgroups is only touched, and what it remembers is looked up. If this user may not make
+containers, they fail early.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import shutil
 import sys
 from types import CodeType, FunctionType, ModuleType
 
+from ocipy.cgroups.devices import DEFAULT_RULES
 from ocipy.cli.main import main
+from ocipy.cli.practice import limit_devices
 from ocipy.config.template import rootless_template, template
 
 NAME = "trial"
@@ -69,6 +72,8 @@ def play(directory: str, scene: int) -> int:
     for writer in list(UNTRIED)[scene - len(commands) - 1 :]:
         for name in UNTRIED[writer]:
             _touch(sys.modules[name])
+        if writer == HOST_LANE:
+            limit_devices(DEFAULT_RULES)
         return writer
     shutil.rmtree(directory, ignore_errors=True)
     return 0
