@@ -62,7 +62,7 @@ def instruction(code: int, destination: int = 0, source: int = 0, offset: int = 
 def assemble(rules: Sequence[Rule]) -> bytes:
     """Return the program for rules, which are in the order of the config."""
     default, rest = effective(rules)
-    return _PROGRAMS[default, tuple(rest)]
+    return PROGRAMS[default, tuple(rest)]
 
 
 def _program(rules: tuple[bool, tuple[Rule, ...]]) -> bytes:
@@ -80,7 +80,7 @@ def _program(rules: tuple[bool, tuple[Rule, ...]]) -> bytes:
     return b"".join([*program, *_answer(default)])
 
 
-_PROGRAMS = Remembered(_program)
+PROGRAMS = Remembered(_program)
 
 
 def _runs(rules: Sequence[Rule]) -> list[tuple[bool, list[Rule]]]:

@@ -8,7 +8,7 @@ the specialized instructions are kept, and what usual configs let the plan remem
 from __future__ import annotations
 
 from ocipy.cgroups.device_program import assemble
-from ocipy.cgroups.devices import DEFAULT_RULES, V1List, fold, parse_v1_list, same, transition
+from ocipy.cgroups.devices import ALL, ANY, DEFAULT_NODES, DEFAULT_RULES, V1List, fold, parse_v1_list, same, transition
 from ocipy.cli.arguments import GLOBALS, HELP, Arguments, parse
 from ocipy.cli.table import HOT, load_command
 from ocipy.config import mount_options
@@ -17,7 +17,7 @@ from ocipy.config.semantic import errors
 from ocipy.config.template import rootless_template, template
 from ocipy.linux import _kernel
 from ocipy.operations import bundle
-from ocipy.plan import build, exec
+from ocipy.plan import build, capabilities, exec, masks
 from ocipy.plan.exec_process import Changes, process_to_execute
 from ocipy.plan.model import Host, Options
 from ocipy.remembered import Remembered
@@ -57,6 +57,39 @@ MOUNT_OPTIONS = (
 )
 """Lists that podman, Docker, containerd and CRI-O often write, apart from those that `ocipy spec` writes too."""
 
+# The same for these. Docker and Kubernetes mask the same paths; each list has had additions.
+_DOCKER = "/proc/kcore /proc/keys /proc/latency_stats /proc/timer_list /proc/timer_stats /proc/sched_debug /proc/scsi"
+_POWERCAP = "/sys/firmware /sys/devices/virtual/powercap"
+MASKED_PATHS = (
+    f"/proc/asound /proc/acpi {_DOCKER} /sys/firmware",
+    f"/proc/asound /proc/acpi {_DOCKER} {_POWERCAP}",
+    f"/proc/asound /proc/acpi /proc/interrupts {_DOCKER} {_POWERCAP}",
+    "/proc/acpi /proc/asound /proc/kcore /proc/keys /proc/latency_stats /proc/timer_list /proc/timer_stats "
+    f"/proc/sched_debug {_POWERCAP} /proc/scsi",  # containerd
+    f"/proc/acpi {_DOCKER} /sys/firmware /sys/fs/selinux /sys/dev/block",  # podman
+)
+READONLY_PATHS = ("/proc/asound /proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger",)
+_PODMAN = "CHOWN DAC_OVERRIDE FOWNER FSETID KILL NET_BIND_SERVICE SETFCAP SETGID SETPCAP SETUID SYS_CHROOT"
+CAPABILITIES = (
+    _PODMAN,
+    f"{_PODMAN} MKNOD NET_RAW AUDIT_WRITE",
+    "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL "
+    "AUDIT_WRITE",
+)
+DEVICE_RULES: tuple[tuple[Rule, ...], ...] = (
+    (),
+    (  # Docker: null, zero, random, urandom, tty and console; and no fuse
+        *((True, "c", major, minor, ALL) for major, minor in ((1, 5), (1, 3), (1, 9), (1, 8), (5, 0), (5, 1))),
+        (False, "c", 10, 229, ALL),
+    ),
+    (  # containerd: the default nodes, console, the ptys and ptmx
+        *((True, "c", major, minor, ALL) for major, minor in DEFAULT_NODES.values()),
+        (True, "c", 5, 1, ALL),
+        (True, "c", 136, ANY, ALL),
+        (True, "c", 5, 2, ALL),
+    ),
+)
+
 
 def practise() -> None:
     """Compute what the hot commands compute before their first step: for root and for a user, on cgroup v1 and v2."""
@@ -70,7 +103,14 @@ def practise() -> None:
         _plan(rootless_template(1000, 1000), Host(uid=1000, gid=1000, rootless=True, cgroup_mode="v2"), "disabled")
         for words in MOUNT_OPTIONS:
             mount_options.parse(words.split())
-        limit_devices(DEFAULT_RULES)
+        for words in MASKED_PATHS:
+            masks.MASKS[tuple(words.split()), ""]
+        for words in READONLY_PATHS:
+            masks.READONLY[tuple(words.split())]
+        for words in CAPABILITIES:
+            capabilities.MASKS[tuple("CAP_" + name for name in words.split())]
+        for rules in DEVICE_RULES:
+            limit_devices((*rules, *DEFAULT_RULES))
         _make_unit()
     Remembered.learns = False
 

@@ -48,13 +48,13 @@ def plan_null(planner: Planner) -> None:
 
 def plan_readonly_paths(planner: Planner) -> None:
     """Make each path read-only, whatever is mounted there; skip missing ones."""
-    planner.plan.init += _READONLY[_paths(planner, "readonlyPaths")]
+    planner.plan.init += READONLY[_paths(planner, "readonlyPaths")]
 
 
 def plan_masked_paths(planner: Planner) -> None:
     """Cover each path, files with /dev/null, directories with an empty directory; skip missing ones."""
     label = plan_label(planner.config, planner.host)
-    planner.plan.init += _MASKS[_paths(planner, "maskedPaths"), label]
+    planner.plan.init += MASKS[_paths(planner, "maskedPaths"), label]
 
 
 def _paths(planner: Planner, member: str) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ def _masks(wanted: tuple[tuple[str, ...], str]) -> tuple[Mask, ...]:
 
 
 # Engines give the same paths for nearly every container.
-_READONLY, _MASKS = Remembered(_readonly), Remembered(_masks)
+READONLY, MASKS = Remembered(_readonly), Remembered(_masks)
 
 
 def _once(paths: tuple[str, ...], member: str) -> Iterator[tuple[str, str]]:

@@ -7,17 +7,23 @@ import subprocess
 import sys
 from pathlib import Path
 from types import FunctionType
+from typing import TYPE_CHECKING
 
 import pytest
 
+from ocipy.cgroups import device_program
+from ocipy.cgroups.devices import DEFAULT_RULES, DENY_ALL, effective
 from ocipy.cli import arguments, practice
 from ocipy.cli.table import HOT as COMMANDS
 from ocipy.cli.table import load_command
 from ocipy.config import check, mount_options, semantic
-from ocipy.plan import build, mounts
+from ocipy.plan import build, capabilities, masks, mounts
 from ocipy.plan import exec as exec_plan
 from ocipy.systemd import dbus
 from tests.unit.documents import real_configs
+
+if TYPE_CHECKING:
+    from ocipy.cgroups.devices import Rule
 
 TOP = Path(__file__).resolve().parents[3]
 # Each is called once, or a few times, by a command.
@@ -44,6 +50,24 @@ def test_the_mount_options_of_engines_are_at_hand(name: str) -> None:
     practice.practise()
     lists = [mount.get("options") or () for mount in real_configs()[name]["mounts"]]
     assert [words for words in lists if tuple(words) not in mount_options.OPTIONS] == []
+
+
+@pytest.mark.parametrize("name", ["docker", "podman", "template"])
+def test_the_paths_and_capabilities_of_engines_are_at_hand(name: str) -> None:
+    practice.practise()
+    config = real_configs()[name]
+    linux = config["linux"]
+    assert (tuple(linux["maskedPaths"]), "") in masks.MASKS
+    assert tuple(linux["readonlyPaths"]) in masks.READONLY
+    sets = config["process"]["capabilities"].values()
+    assert [names for names in sets if tuple(names) not in capabilities.MASKS] == []
+
+
+@pytest.mark.parametrize("rules", practice.DEVICE_RULES)
+def test_the_device_rules_of_engines_are_at_hand(rules: tuple[Rule, ...]) -> None:
+    practice.practise()
+    assert effective((DENY_ALL, *rules, *DEFAULT_RULES)) == (False, [*rules, *DEFAULT_RULES])
+    assert (False, (*rules, *DEFAULT_RULES)) in device_program.PROGRAMS
 
 
 @pytest.mark.parametrize("command", COMMANDS)
