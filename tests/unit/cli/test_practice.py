@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ocipy.cgroups import device_program
+from ocipy.cgroups import device_program, devices
 from ocipy.cgroups.devices import DEFAULT_RULES, DENY_ALL, effective
 from ocipy.cli import arguments, practice
 from ocipy.cli.table import HOT as COMMANDS
@@ -29,7 +29,8 @@ TOP = Path(__file__).resolve().parents[3]
 # Each is called once, or a few times, by a command.
 HOT = (
     arguments.parse, check.check, semantic.errors, build.build, mounts.plan_sources, exec_plan.build,
-    dbus.call, dbus.read,
+    dbus.call, dbus.read, mount_options.MountOptions.__init__, masks.MASKS.compute, device_program.PROGRAMS.compute,
+    devices.V1List.apply,
 )  # fmt: skip
 
 
@@ -39,7 +40,7 @@ def specialized(function: FunctionType) -> int:
     return sum(1 for before, after in zip(plain, now, strict=True) if before.opname != after.opname)
 
 
-@pytest.mark.parametrize("function", HOT, ids=lambda function: f"{function.__module__}.{function.__name__}")
+@pytest.mark.parametrize("function", HOT, ids=lambda function: f"{function.__module__}.{function.__qualname__}")
 def test_hot_functions_are_specialized(function: FunctionType) -> None:
     practice.practise()
     assert specialized(function) > 5
