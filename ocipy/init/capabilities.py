@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-
 from ocipy.errors import caused_by, reported_as
 from ocipy.init.context import carries_out
 from ocipy.linux import _kernel
@@ -12,8 +10,6 @@ from ocipy.linux.constants import (
     PR_CAP_AMBIENT,
     PR_CAP_AMBIENT_CLEAR_ALL,
     PR_CAP_AMBIENT_RAISE,
-    PR_CAPBSET_DROP,
-    PR_CAPBSET_READ,
     PR_SET_DUMPABLE,
     PR_SET_KEEPCAPS,
 )
@@ -27,16 +23,11 @@ if TYPE_CHECKING:
 @carries_out(Bounding)
 def bounding(init: Init, step: Bounding) -> None:
     """Drop everything from the bounding set except kept. Needs CAP_SETPCAP, so it runs before the ids change."""
-    for number in range(step.last + 1):
-        if step.kept >> number & 1:
-            continue
-        try:
-            _kernel.prctl(PR_CAPBSET_DROP, number)
-        except OSError as error:
-            if error.errno == errno.EPERM and not _kernel.prctl(PR_CAPBSET_READ, number):
-                continue
-            what = f"cannot drop {names(1 << number)[0]} from the bounding set"
-            raise caused_by(error, what, hint="this needs CAP_SETPCAP, which the runtime lacks") from None
+    try:
+        _kernel.drop_bounding((1 << step.last + 1) - 1 & ~step.kept)
+    except OSError as error:
+        what = f"cannot drop {names(1 << error.filename)[0]} from the bounding set"
+        raise caused_by(error, what, hint="this needs CAP_SETPCAP, which the runtime lacks") from None
 
 
 @carries_out(KeepCapabilities)

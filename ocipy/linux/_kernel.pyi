@@ -97,6 +97,10 @@ def set_name(name: str) -> None:
 def capget() -> tuple[int, int, int]:
     """(effective, permitted, inheritable) of this thread, each a 64-bit mask."""
 
+def drop_bounding(unwanted: int) -> None:
+    """PR_CAPBSET_DROP for each capability of this mask, from the lowest. EPERM is no error if the set lacks it. In an
+    OSError, filename is the number of the capability."""
+
 def last_capability() -> int:
     """Return the highest capability that the kernel knows."""
 

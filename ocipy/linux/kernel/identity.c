@@ -42,6 +42,26 @@ static PyObject *kernel_last_capability(PyObject *self, PyObject *Py_UNUSED(igno
     return PyLong_FromLong(last);
 }
 
+/* One call for all: usually a container keeps only a few. */
+static PyObject *kernel_drop_bounding(PyObject *self, PyObject *args) {
+    unsigned long long unwanted;
+    if (!PyArg_ParseTuple(args, "K", &unwanted))
+        return NULL;
+    for (long number = 0; number < 64; number++) {
+        if (!(unwanted >> number & 1) || prctl(PR_CAPBSET_DROP, number, 0, 0, 0) == 0)
+            continue;
+        int refusal = errno;
+        if (refusal == EPERM && prctl(PR_CAPBSET_READ, number, 0, 0, 0) == 0)
+            continue;
+        PyObject *refused = PyLong_FromLong(number);
+        errno = refusal;
+        PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, refused);
+        Py_XDECREF(refused);
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 static PyObject *kernel_capset(PyObject *self, PyObject *args) {
     unsigned long long effective, permitted, inheritable;
     if (!PyArg_ParseTuple(args, "KKK", &effective, &permitted, &inheritable))
@@ -132,6 +152,7 @@ PyMethodDef identity_methods[] = {
     {"prctl", kernel_prctl, METH_VARARGS, NULL},
     {"set_name", kernel_set_name, METH_VARARGS, NULL},
     {"capget", kernel_capget, METH_NOARGS, NULL},
+    {"drop_bounding", kernel_drop_bounding, METH_VARARGS, NULL},
     {"last_capability", kernel_last_capability, METH_NOARGS, NULL},
     {"capset", kernel_capset, METH_VARARGS, NULL},
     {"prlimit", kernel_prlimit, METH_VARARGS, NULL},

@@ -180,6 +180,28 @@ def test_capabilities() -> None:
         _kernel.capset(2**64 - 1, 0, 0)  # more effective than permitted
 
 
+def test_the_bounding_set() -> None:
+    """What is refused is named, unless the set lacks it anyway."""
+    dropped = 1 << c.CAP_CHOWN | 1 << c.CAP_CHECKPOINT_RESTORE
+
+    def work() -> bool:
+        before = status_mask("CapBnd")
+        try:
+            _kernel.drop_bounding(dropped)
+        except PermissionError as error:  # not root
+            return error.filename == c.CAP_CHOWN and status_mask("CapBnd") == before
+        left = status_mask("CapBnd")
+        _kernel.capset(0, 0, 0)
+        _kernel.drop_bounding(dropped)
+        try:
+            _kernel.drop_bounding(dropped | 1 << c.CAP_SYS_ADMIN)
+        except PermissionError as error:
+            return error.filename == c.CAP_SYS_ADMIN and left == status_mask("CapBnd") == before & ~dropped
+        return False
+
+    assert in_child(work) == 0
+
+
 def test_execve_limited() -> None:
     """The limits apply to the program, however low; a refusal is reported."""
     reader, writer = os.pipe()
