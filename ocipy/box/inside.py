@@ -7,8 +7,8 @@ import errno
 import os
 import stat
 
+from ocipy.linux import _kernel
 from ocipy.linux.constants import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS
-from ocipy.linux.files import openat2
 
 MAX_SIZE = 1 << 20
 
@@ -18,7 +18,7 @@ def open_inside(root: str, path: str, flags: int = os.O_RDONLY) -> int:
     directory = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         only = os.O_PATH | os.O_CLOEXEC | (flags & os.O_NOFOLLOW)
-        found = openat2(directory, path or "/", only, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+        found = _kernel.openat2(directory, path or "/", only, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
     finally:
         os.close(directory)
     if flags & os.O_PATH:

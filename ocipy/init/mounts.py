@@ -40,7 +40,7 @@ from ocipy.linux.constants import (
     S_IFDIR,
     S_IFMT,
 )
-from ocipy.linux.paths import ALLOWED_IN_PROC
+from ocipy.linux.paths import ALLOWED_IN_PROC, clean
 from ocipy.plan.mount_options import MountStep, NewMount
 from ocipy.plan.mounts import Bind, CopySymlink, Mount, RemountReadonly
 
@@ -64,6 +64,8 @@ NO_MOUNT = {
     errno.EINVAL: "a user namespace must bind the mounts in it as well (try rbind), or the source is unbindable",
 }
 NO_TREE = {errno.ENOENT: NO_SOURCE, errno.EINVAL: "the source is an unbindable mount"}
+# Filesystems that must be where masked and readonly paths expect them.
+ORDINARY = ("proc", "sysfs")
 BUSY_TRIES = 5
 BUSY_PAUSE = 0.1
 # The attributes of a mount that can only be read.
@@ -181,10 +183,14 @@ def make_filesystem(
             _kernel.fsconfig(context, FSCONFIG_SET_FLAG, word, None, 0)
         for word in (*data, label) if label else data:
             key, equals, value = word.partition("=")
-            with reported_as(f"{fstype} does not accept the option {word}", hint=lambda error: _cause(context, error)):
-                _kernel.fsconfig(
-                    context, FSCONFIG_SET_STRING if equals else FSCONFIG_SET_FLAG, key, value if equals else None, 0
-                )
+            try:
+                if equals:
+                    _kernel.fsconfig(context, FSCONFIG_SET_STRING, key, value, 0)
+                else:
+                    _kernel.fsconfig(context, FSCONFIG_SET_FLAG, key, None, 0)
+            except OSError as error:
+                hint = _messages(context) or MOUNT_CAUSES.get(error.errno or 0, "")
+                raise caused_by(error, f"{fstype} does not accept the option {word}", hint=hint) from None
         try:
             _kernel.fsconfig(context, FSCONFIG_CMD_CREATE, None, None, 0)
         except OSError as error:
@@ -193,10 +199,6 @@ def make_filesystem(
         return _kernel.fsmount(context, 0, attributes)
     finally:
         posix.close(context)
-
-
-def _cause(context: int, error: OSError) -> str:
-    return _messages(context) or MOUNT_CAUSES.get(error.errno or 0, "")
 
 
 def _messages(context: int) -> str:
@@ -228,26 +230,52 @@ def open_target(init: Init, destination: str, fstype: str, directory: bool = Tru
 
     tree: the mount to attach, which decides whether it may be on /proc.
     """
-    with reported_as(f"cannot make the mount point {destination}", hint=_target_hint):
-        if fstype in ("proc", "sysfs"):
-            target = _plain_target(init, destination, fstype)
-        else:
-            target = paths.make(init.rootfs, destination, directory=directory)
-    _check_target(init, target, destination, fstype, tree)
-    if paths.is_directory(target) != directory:
+    return _open_or_make(init, destination, fstype, directory, tree)[0]
+
+
+def _open_or_make(init: Init, destination: str, fstype: str, directory: bool, tree: int) -> tuple[int, bool]:
+    """Return (the descriptor of open_target, whether the target was missing)."""
+    try:
+        target, made = paths.make(init.rootfs, destination, directory=directory, follow=False)
+        inside = clean(destination)  # no symlink leads it elsewhere
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise _no_target(destination, error) from None
+        target, made = _follow(init, destination, fstype, directory)
+        inside = _path_inside(init, target)
+    _check_place(destination, inside, fstype, tree)
+    fits = made or paths.is_directory(target) == directory
+    if fstype in ORDINARY and (destination == "/" or not fits):
+        raise _not_ordinary(destination, fstype)
+    if not fits:
         source, there = ("a directory", "a file") if directory else ("a file", "a directory")
         raise Error(f"cannot mount {source} on {destination}, which is {there}")
-    return target
+    return target, made
 
 
-def _plain_target(init: Init, destination: str, fstype: str) -> int:
+def _follow(init: Init, destination: str, fstype: str, directory: bool) -> tuple[int, bool]:
+    """Open or make a target whose path contains symlinks. Return (its descriptor, whether it was missing)."""
     try:
-        return paths.make_plain_directory(init.rootfs, destination)
+        if fstype not in ORDINARY:
+            return paths.make(init.rootfs, destination, directory=directory)
+        return paths.make_plain_directory(init.rootfs, destination), False
+    except OSError as error:
+        raise _no_target(destination, error) from None
     except Error:
-        raise Error(
-            f'filesystem "{fstype}" must be mounted on ordinary directory, which {destination} is not',
-            hint="the image has a symlink or a file there",
-        ) from None
+        if fstype not in ORDINARY:
+            raise
+        raise _not_ordinary(destination, fstype) from None
+
+
+def _not_ordinary(destination: str, fstype: str) -> Error:
+    return Error(
+        f'filesystem "{fstype}" must be mounted on ordinary directory, which {destination} is not',
+        hint="the image has a symlink or a file there",
+    )
+
+
+def _no_target(destination: str, error: OSError) -> Error:
+    return caused_by(error, f"cannot make the mount point {destination}", hint=_target_hint)
 
 
 def _target_hint(error: OSError) -> str:
@@ -260,18 +288,21 @@ def _target_hint(error: OSError) -> str:
     return ""
 
 
-def _check_target(init: Init, target: int, destination: str, fstype: str, tree: int) -> None:
+def _path_inside(init: Init, target: int) -> str:
+    """Return a target's path as the container sees it; the root's is "" or "/"."""
+    return procfs.path_of(init.proc, target).removeprefix(init.root_path.rstrip("/"))
+
+
+def _check_place(destination: str, inside: str, fstype: str, tree: int) -> None:
     """Refuse places that a symlink may have led to: the root itself, and /proc except for the allowed files there.
 
-    A mount that is meant for the root has the destination "/"; plan/mounts.py has checked it.
+    inside: the target's path as the container sees it. A mount that is meant for the root has the destination "/";
+    plan/mounts.py has checked it.
     """
     if destination == "/":
         return
-    root = init.root_path.rstrip("/")
-    found = procfs.path_of(init.proc, target)
-    if found in (root, root + "/"):
+    if inside in ("", "/"):
         raise Error(f"{destination} leads to the container's root, where nothing may be mounted")
-    inside = found.removeprefix(root)
     if inside == "/proc" and fstype != "proc" and not _is_procfs_root(tree):
         raise Error(f"{destination} leads to /proc, where only a procfs can be mounted")
     if inside.startswith("/proc/") and inside not in ALLOWED_IN_PROC:
@@ -289,7 +320,7 @@ def _open_nofollow(init: Init, destination: str) -> int:
         parent = paths.open_below(init.rootfs, parent_path, O_PATH | O_DIRECTORY)
         target = posix.open(name, O_PATH | O_NOFOLLOW, dir_fd=parent)
         posix.close(parent)
-    _check_target(init, target, destination, "", -1)
+    _check_place(destination, _path_inside(init, target), "", -1)
     return target
 
 
@@ -334,9 +365,10 @@ def open_new(init: Init, step: NewMount) -> tuple[int, Sequence[str]]:
     Like runc and crun, give a tmpfs the mode of the directory that it covers, unless the options give one. If the
     directory did not exist, the tmpfs gets the kernel's default, 1777 (tmpfs(5)).
     """
-    covers = step.fstype == "tmpfs" and paths.exists_below(init.rootfs, step.destination)
-    target = open_target(init, step.destination, step.fstype)
-    return target, _with_mode(step.data, target) if covers else step.data
+    target, made = _open_or_make(init, step.destination, step.fstype, directory=True, tree=-1)
+    if made or step.fstype != "tmpfs":
+        return target, step.data
+    return target, _with_mode(step.data, target)
 
 
 def _with_mode(data: Sequence[str], target: int) -> Sequence[str]:

@@ -12,6 +12,7 @@ import errno
 import posix
 
 from ocipy.errors import Error
+from ocipy.linux import _kernel
 from ocipy.linux.constants import (
     O_CLOEXEC,
     O_CREAT,
@@ -28,9 +29,9 @@ from ocipy.linux.constants import (
     S_IFDIR,
     S_IFMT,
 )
-from ocipy.linux.files import openat2
 
 IN_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+NO_SYMLINKS = IN_ROOT | RESOLVE_NO_SYMLINKS
 CHILD = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV
 MAX_SYMLINKS = 40  # the kernel's limit, path_resolution(7)
 DIRECTORY_MODE = 0o755
@@ -39,7 +40,7 @@ FILE_MODE = 0o644
 
 def open_below(root: int, path: str, flags: int = O_PATH) -> int:
     """Open a path below the root, with or without a leading slash. Raises OSError."""
-    return openat2(root, path.lstrip("/") or ".", flags | O_CLOEXEC, IN_ROOT)
+    return _kernel.openat2(root, path or ".", flags, 0, IN_ROOT)
 
 
 def split(path: str) -> tuple[str, str]:
@@ -53,45 +54,43 @@ def is_directory(fd: int) -> bool:
     return posix.stat(fd).st_mode & S_IFMT == S_IFDIR
 
 
-def exists_below(root: int, path: str) -> bool:
-    """Whether the path exists, following symlinks."""
-    try:
-        posix.close(open_below(root, path))
-    except OSError:
-        return False
-    return True
-
-
 def make_directory(root: int, path: str) -> int:
     """Return an O_PATH descriptor of the directory, making it and its parents. Raises OSError or Error."""
-    return make(root, path, directory=True)
+    return make(root, path, directory=True)[0]
+
+
+def parent_and_name(path: str) -> tuple[str, str]:
+    """Like split. Raises Error if the last component cannot be a file's name."""
+    parent, name = split(path)
+    if name in ("", ".", ".."):
+        raise Error(f"{path!r} does not name a file")
+    return parent, name
 
 
 def make_parent(root: int, path: str) -> tuple[int, str]:
     """Return (O_PATH descriptor of the parent, made if missing; last component). Raises OSError or Error."""
-    parent, name = split(path)
-    if name in ("", ".", ".."):
-        raise Error(f"{path!r} does not name a file")
-    return make(root, parent, directory=True), name
+    parent, name = parent_and_name(path)
+    return make_directory(root, parent), name
 
 
-def make(root: int, path: str, *, directory: bool) -> int:
-    """Return an O_PATH descriptor of the path. If it does not exist, make a directory or an empty file there.
+def make(root: int, path: str, *, directory: bool, follow: bool = True) -> tuple[int, bool]:
+    """Return (O_PATH descriptor of the path, whether it was missing). If it was, make a directory or an empty file.
 
     A dangling symlink, as images have for resolv.conf, is followed: the file is made where it points.
+    follow: otherwise a symlink anywhere in the path is an error, ELOOP, so a path without ".." leads where it says.
     Raises OSError, or Error for a path that cannot be made.
     """
-    for _ in range(MAX_SYMLINKS):
+    resolve, tries = (IN_ROOT, MAX_SYMLINKS) if follow else (NO_SYMLINKS, 1)
+    for _ in range(tries):
         try:
-            return open_below(root, path)
-        except OSError as error:
-            if error.errno != errno.ENOENT:
-                raise
-        parent, parent_path, rest = _deepest(root, path)
+            return _kernel.openat2(root, path or ".", O_PATH, 0, resolve), False
+        except FileNotFoundError:
+            pass
+        parent, parent_path, rest = _deepest(root, path, resolve)
         try:
             link = _read_link(parent, rest[0])
             if link is None:
-                return _make_rest(parent, rest, directory)
+                return _make_rest(parent, rest, directory), True
         finally:
             posix.close(parent)
         # Joining them as text is safe: the kernel resolves the result again, from the root.
@@ -99,17 +98,15 @@ def make(root: int, path: str, *, directory: bool) -> int:
     raise OSError(errno.ELOOP, posix.strerror(errno.ELOOP))
 
 
-def _deepest(root: int, path: str) -> tuple[int, str, list[str]]:
+def _deepest(root: int, path: str, resolve: int) -> tuple[int, str, list[str]]:
     """Return (descriptor of the deepest existing part of the path, its path, the missing components)."""
-    done = [part for part in path.split("/") if part not in ("", ".")]
-    rest: list[str] = []
-    while done:
-        rest.insert(0, done.pop())
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    for count in range(len(parts) - 1, -1, -1):
+        there = "/".join(parts[:count])
         try:
-            return open_below(root, "/".join(done), O_PATH | O_DIRECTORY), "/".join(done), rest
-        except OSError as error:
-            if error.errno != errno.ENOENT:
-                raise
+            return _kernel.openat2(root, there or ".", O_PATH | O_DIRECTORY, 0, resolve), there, parts[count:]
+        except FileNotFoundError:
+            pass
     raise OSError(errno.ENOENT, posix.strerror(errno.ENOENT))  # the root itself has been removed
 
 
@@ -126,17 +123,17 @@ def _read_link(directory: int, name: str) -> str | None:
 def _make_rest(parent: int, rest: list[str], directory: bool) -> int:
     if ".." in rest:
         raise Error('cannot make a path with ".." after a missing directory')
-    current = posix.dup(parent)
+    current = parent
     try:
-        for position, name in enumerate(rest):
-            last = position == len(rest) - 1
-            below = _make_file(current, name) if last and not directory else _make_child(current, name)
-            posix.close(current)
+        for name in rest[:-1]:
+            below = _make_child(current, name)
+            if current != parent:
+                posix.close(current)
             current = below
-        return current
-    except BaseException:
-        posix.close(current)
-        raise
+        return _make_child(current, rest[-1]) if directory else _make_file(current, rest[-1])
+    finally:
+        if current != parent:
+            posix.close(current)
 
 
 def _make_child(directory: int, name: str) -> int:
@@ -145,7 +142,7 @@ def _make_child(directory: int, name: str) -> int:
         posix.mkdir(name, DIRECTORY_MODE, dir_fd=directory)
     except FileExistsError:
         pass
-    return openat2(directory, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, CHILD)
+    return _kernel.openat2(directory, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0, CHILD)
 
 
 def _make_file(directory: int, name: str) -> int:
@@ -154,7 +151,7 @@ def _make_file(directory: int, name: str) -> int:
         posix.close(posix.open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE, dir_fd=directory))
     except FileExistsError:
         pass
-    return openat2(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, CHILD)
+    return _kernel.openat2(directory, name, O_PATH | O_NOFOLLOW, 0, CHILD)
 
 
 def make_plain_directory(root: int, path: str) -> int:
@@ -166,8 +163,8 @@ def make_plain_directory(root: int, path: str) -> int:
     parent, name = make_parent(root, path)
     try:
         try:
-            flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC
-            return openat2(parent, name, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+            flags = O_PATH | O_DIRECTORY | O_NOFOLLOW
+            return _kernel.openat2(parent, name, flags, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
         except FileNotFoundError:
             return _make_child(parent, name)
         except OSError as error:

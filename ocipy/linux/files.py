@@ -1,15 +1,12 @@
-"""Small host files, each read or written as a whole; openat2(2); the standard streams."""
+"""Small host files, each read or written as a whole; the standard streams."""
 
 from __future__ import annotations
 
-import errno
 import posix
 
 from ocipy.errors import reported_as
 from ocipy.linux import _kernel
 from ocipy.linux.constants import O_CLOEXEC, O_CREAT, O_EXCL, O_NOFOLLOW, O_RDONLY, O_WRONLY, RENAME_EXCHANGE
-
-MAX_RETRIES = 1000
 
 
 def read_file(path: str | int) -> bytes:
@@ -22,17 +19,6 @@ def read_file(path: str | int) -> bytes:
         return b"".join(parts)
     finally:
         posix.close(fd)
-
-
-def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
-    """openat2(2), retried while renames race with a ".." in the path (EAGAIN). Raises OSError."""
-    for _ in range(MAX_RETRIES):
-        try:
-            return _kernel.openat2(directory, path, flags, 0, resolve)
-        except OSError as error:
-            if error.errno != errno.EAGAIN:
-                raise
-    raise OSError(errno.EAGAIN, posix.strerror(errno.EAGAIN))
 
 
 def write_file(path: str, data: bytes, mode: int = 0o600, *, exchange: bool = False) -> None:

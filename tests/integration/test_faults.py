@@ -211,6 +211,12 @@ def test_a_call_fails(ordinary: Injector, call: str) -> None:
     ordinary.fail(call, FAULTS[call])
 
 
+def test_a_lookup_that_a_rename_disturbs_is_repeated(ordinary: Injector) -> None:
+    """openat2(2): EAGAIN."""
+    for place in ordinary.places("openat2"):
+        ordinary.inject("openat2", place, "error=EAGAIN")[1].ok()
+
+
 @pytest.mark.parametrize("call", STAGED)
 def test_a_call_fails_on_the_way_through_a_stage(staged: Injector, call: str) -> None:
     staged.fail(call, STAGED[call])

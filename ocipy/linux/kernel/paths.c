@@ -6,6 +6,9 @@
 #include <linux/openat2.h>
 #include <sys/file.h>
 
+/* The kernel gives up with EAGAIN if anything on the host is renamed while it follows a ".." below a root. */
+enum { MAX_TRIES = 1000 };
+
 static PyObject *kernel_openat2(PyObject *self, PyObject *args) {
     int directory;
     PyObject *path;
@@ -13,7 +16,12 @@ static PyObject *kernel_openat2(PyObject *self, PyObject *args) {
     if (!PyArg_ParseTuple(args, "iO&KKK", &directory, PyUnicode_FSConverter, &path, &flags, &mode, &resolve))
         return NULL;
     struct open_how how = {.flags = flags | O_CLOEXEC, .mode = mode, .resolve = resolve};
-    PyObject *answer = int_or_error(syscall(SYS_openat2, directory, text_of(path), &how, sizeof(how)));
+    long fd;
+    int tries = 0;
+    do
+        fd = syscall(SYS_openat2, directory, text_of(path), &how, sizeof(how));
+    while (fd < 0 && errno == EAGAIN && ++tries < MAX_TRIES);
+    PyObject *answer = int_or_error(fd);
     Py_DECREF(path);
     return answer;
 }

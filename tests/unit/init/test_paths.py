@@ -11,6 +11,7 @@ import pytest
 
 from ocipy.errors import Error
 from ocipy.init import paths
+from ocipy.linux import _kernel
 
 
 @pytest.fixture
@@ -41,7 +42,6 @@ LINKS = ["absolute", "up", "chain", "deep/up", "/absolute", "../outside", "deep/
 
 @pytest.mark.parametrize("link", LINKS)
 def test_nothing_outside_is_opened(root: int, link: str) -> None:
-    assert not paths.exists_below(root, f"{link}/whose")
     with pytest.raises(FileNotFoundError):
         paths.open_below(root, f"{link}/whose")
 
@@ -49,7 +49,8 @@ def test_nothing_outside_is_opened(root: int, link: str) -> None:
 @pytest.mark.parametrize("link", LINKS)
 @pytest.mark.parametrize("directory", [True, False])
 def test_missing_directories_are_made_inside(root: int, outside: Path, link: str, directory: bool) -> None:
-    fd = paths.make(root, f"{link}/made", directory=directory)
+    fd, made = paths.make(root, f"{link}/made", directory=directory)
+    assert made
     where = os.readlink(f"/proc/self/fd/{fd}")
     assert where.startswith(str(outside.parent / "root") + "/")
     assert paths.is_directory(fd) is directory
@@ -66,6 +67,43 @@ def test_magic_links_are_not_followed(tmp_path: Path) -> None:
     assert caught.value.errno == errno.ELOOP
     os.close(held)
     os.close(proc)
+
+
+@pytest.mark.parametrize("path", [*LINKS[:4], "absolute/new", "deep/up/new", "dangling"])
+def test_no_symlink_is_followed_if_the_text_must_be_the_place(root: int, tmp_path: Path, path: str) -> None:
+    (tmp_path / "root/dangling").symlink_to("nothing")
+    with pytest.raises(OSError) as caught:
+        paths.make(root, path, directory=True, follow=False)
+    assert caught.value.errno == errno.ELOOP
+
+
+def test_a_symlink_that_appears_is_not_followed_either(
+    root: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process makes it right after the kernel has not found anything there."""
+    real = _kernel.openat2
+    (tmp_path / "root/elsewhere").mkdir()
+
+    def openat2(directory: int, path: str, flags: int, mode: int, resolve: int) -> int:
+        try:
+            return real(directory, path, flags, mode, resolve)
+        except FileNotFoundError:
+            (tmp_path / "root/new").symlink_to("elsewhere")
+            raise
+
+    monkeypatch.setattr(_kernel, "openat2", openat2)
+    with pytest.raises(OSError) as caught:
+        paths.make(root, "new", directory=True, follow=False)
+    assert caught.value.errno == errno.ELOOP
+    assert not any((tmp_path / "root/elsewhere").iterdir())
+
+
+@pytest.mark.parametrize("follow", [False, True])
+def test_whether_something_was_missing(root: int, follow: bool) -> None:
+    for made in (True, False):
+        fd, found = paths.make(root, "deep/new/er", directory=True, follow=follow)
+        assert found is made
+        os.close(fd)
 
 
 def test_going_up_from_a_missing_directory_is_refused(root: int) -> None:
