@@ -109,6 +109,8 @@ class Init:
     root_path: the root's path in our mount namespace before the pivot, "" for "/".
     fds: what the host opened for us.
     late_mounts: mounts that become read-only later, by the pointers of their steps.
+    root_inode: (device, inode) of the container's root, once it is "/".
+    device_parent, device_directory: path and descriptor of the directory of the last node, until the links are made.
     file_cover, directory_cover: what covers masked paths; None until it is made.
     state: the container's state as hooks receive it, with the pid inside the pid namespace.
     preserved: how many descriptors from 3 upwards belong to the payload.
@@ -125,6 +127,8 @@ class Init:
         "channel",
         "command",
         "cwd_entered",
+        "device_directory",
+        "device_parent",
         "directory_cover",
         "environment",
         "fds",
@@ -135,6 +139,7 @@ class Init:
         "preserved",
         "proc",
         "report_fd",
+        "root_inode",
         "root_path",
         "rootfs",
         "seccomp_load",
@@ -159,6 +164,9 @@ class Init:
         self.proc = -1
         self.rootfs = -1
         self.root_path = ""
+        self.root_inode = (0, 0)
+        self.device_parent: str | None = None
+        self.device_directory = -1
         self.late_mounts: dict[str, int] = {}
         self.file_cover: Cover | None = None
         self.directory_cover: Cover | None = None

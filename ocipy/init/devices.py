@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from ocipy.errors import Error, reported_as
+from ocipy.errors import Error, caused_by, reported_as
 from ocipy.init import paths
 from ocipy.init.context import carries_out
 from ocipy.init.mounts import attach
@@ -34,6 +34,7 @@ from ocipy.plan.devices import Device, DeviceLinks, ExistingDevice
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.init.context import Init
+    from ocipy.plan.devices import NodeStep
 
 KINDS = {"b": S_IFBLK, "c": S_IFCHR, "p": S_IFIFO}
 
@@ -44,6 +45,7 @@ LINKS = (
     ("stdout", "/proc/self/fd/1"),
     ("stderr", "/proc/self/fd/2"),
 )
+PTMX = "pts/ptmx"
 
 
 @carries_out(Device)
@@ -54,77 +56,79 @@ def device(init: Init, step: Device) -> None:
     such node, bind the host's own instead of making one. asked: the config gives a mode or an owner; warn if the host's
     own node has a different one.
     """
-    parent, last = paths.make_parent(init.rootfs, step.path)
+    place, name = paths.parent_and_name(step.path)
+    parent = _directory(init, place)
     made = init.fds.devices.pop(step.name, -1) if step.name else -1
-    number = (step.major, step.minor)
     try:
-        with reported_as(f"cannot make the device {step.path}"):
-            if made >= 0:
-                _bind_node(parent, last, step.path, step.kind, number, made)
-            elif step.bind or not _make_node(
-                init, parent, last, step.path, step.kind, number, step.mode, (step.uid, step.gid)
-            ):
-                tree = _open_own(step.path, step.kind, number)
-                if step.asked:
-                    _compare(init, tree, step.path, step.mode, (step.uid, step.gid))
-                _bind_node(parent, last, step.path, step.kind, number, tree)
-    finally:
-        posix.close(parent)
+        if made >= 0:
+            _bind_node(parent, name, step, made)
+        elif step.bind or not _make_node(init, parent, name, step):
+            tree = _open_own(step)
+            if step.asked:
+                _compare(init, tree, step)
+            _bind_node(parent, name, step, tree)
+    except OSError as error:
+        raise caused_by(error, f"cannot make the device {step.path}") from None
 
 
-def _make_node(
-    init: Init,
-    parent: int,
-    name: str,
-    path: str,
-    kind: str,
-    number: tuple[int, int],
-    mode: int,
-    owner: tuple[int, int],
-) -> bool:
+def _directory(init: Init, path: str) -> int:
+    """Return the directory for a node. It stays open for the next node, which is usually in the same one: nothing is
+    mounted between the steps for devices."""
+    if init.device_parent != path:
+        if init.device_parent is not None:
+            posix.close(init.device_directory)
+        init.device_parent, init.device_directory = path, paths.make_directory(init.rootfs, path)
+    return init.device_directory
+
+
+def _make_node(init: Init, parent: int, name: str, step: Device) -> bool:
     """Return False if mknod is refused here."""
     made = True
     try:
-        posix.mknod(name, KINDS[kind] | mode & 0o777, posix.makedev(*number), dir_fd=parent)
+        mode = KINDS[step.kind] | step.mode & 0o777
+        posix.mknod(name, mode, posix.makedev(step.major, step.minor), dir_fd=parent)
     except FileExistsError:
         made = False
     except PermissionError:
         return False
     node = posix.open(name, O_PATH | O_NOFOLLOW, dir_fd=parent)
     try:
-        if not _is_device(node, kind, number):
-            raise Error(f"{path} exists and is not the device {describe(kind, number)}")
-        if made:
-            _kernel.fchownat(node, "", owner[0], owner[1], AT_EMPTY_PATH)
-            procfs.change_mode(init.proc, node, mode)
+        status = posix.stat(node)
+        if not _is_device(status, step):
+            raise Error(f"{step.path} exists and is not the device {describe(step)}")
+        # Usually mknod has given it both: our umask is 0.
+        if made and (status.st_mode & 0o7777, status.st_uid, status.st_gid) != (step.mode, step.uid, step.gid):
+            _kernel.fchownat(node, "", step.uid, step.gid, AT_EMPTY_PATH)
+            procfs.change_mode(init.proc, node, step.mode)
     finally:
         posix.close(node)
     return True
 
 
-def _open_own(path: str, kind: str, number: tuple[int, int]) -> int:
+def _open_own(step: Device) -> int:
     """Return a detached mount of the host's node at this path, after verifying it. Raises Error."""
     with reported_as(
-        f"cannot bind the host's {path}",
+        f"cannot bind the host's {step.path}",
         hint={errno.ENOENT: "only devices of the host can be bound here, and the host lacks this one"},
     ):
-        tree = _kernel.open_tree(AT_FDCWD, path, OPEN_TREE_CLONE)
-    if not _is_device(tree, kind, number):
-        raise Error(f"{path} on the host is not the device {describe(kind, number)}")
+        tree = _kernel.open_tree(AT_FDCWD, step.path, OPEN_TREE_CLONE)
+    if not _is_device(posix.stat(tree), step):
+        raise Error(f"{step.path} on the host is not the device {describe(step)}")
     return tree
 
 
-def _compare(init: Init, tree: int, path: str, mode: int, owner: tuple[int, int]) -> None:
+def _compare(init: Init, tree: int, step: Device) -> None:
     """Warn where the host's node differs from the config. runc and crun bind it without a warning."""
-    status = posix.stat(tree)
-    if status.st_mode & 0o7777 != mode:
-        init.warn(f"{path} is bound from the host, where its mode is {status.st_mode & 0o7777:04o}, not {mode:04o}")
+    status, owner = posix.stat(tree), (step.uid, step.gid)
+    told = f"{step.path} is bound from the host, where its"
+    if status.st_mode & 0o7777 != step.mode:
+        init.warn(f"{told} mode is {status.st_mode & 0o7777:04o}, not {step.mode:04o}")
     # Owner 0 in the container means the host's owner as well: engines copy the ids they find on the host.
     if any(owner) and (status.st_uid, status.st_gid) != owner:
-        init.warn(f"{path} is bound from the host, where its owner is not {owner[0]}:{owner[1]}")
+        init.warn(f"{told} owner is not {step.uid}:{step.gid}")
 
 
-def _bind_node(parent: int, name: str, path: str, kind: str, number: tuple[int, int], source: int) -> None:
+def _bind_node(parent: int, name: str, step: Device, source: int) -> None:
     """Bind a node, given as a detached mount, onto an empty file, which an earlier create may have left."""
     try:
         posix.close(posix.open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o644, dir_fd=parent))
@@ -133,8 +137,8 @@ def _bind_node(parent: int, name: str, path: str, kind: str, number: tuple[int, 
     target = posix.open(name, O_PATH | O_NOFOLLOW, dir_fd=parent)
     status = posix.stat(target)
     empty = status.st_mode & S_IFMT == S_IFREG and status.st_size == 0
-    if not empty and not _is_device(target, kind, number):
-        raise Error(f"{path} exists and is not the device {describe(kind, number)}")
+    if not empty and not _is_device(status, step):
+        raise Error(f"{step.path} exists and is not the device {describe(step)}")
     attach(source, target)
     posix.close(source)
 
@@ -144,31 +148,29 @@ def existing_device(init: Init, step: ExistingDevice) -> None:
     """Warn if the device is missing. /dev is bound from the host, so no nodes are made in it."""
     try:
         node = paths.open_below(init.rootfs, step.path)
-        found = _is_device(node, step.kind, (step.major, step.minor))
+        found = _is_device(posix.stat(node), step)
         posix.close(node)
     except OSError:
         found = False
     if not found:
-        wanted = describe(step.kind, (step.major, step.minor))
-        init.warn(f"{step.path}: /dev is bound from the host, where this is not the device {wanted}")
+        init.warn(f"{step.path}: /dev is bound from the host, where this is not the device {describe(step)}")
 
 
-def _is_device(fd: int, kind: str, number: tuple[int, int]) -> bool:
-    status = posix.stat(fd)
-    if status.st_mode & S_IFMT != KINDS[kind]:
+def _is_device(status: posix.stat_result, step: NodeStep) -> bool:
+    if status.st_mode & S_IFMT != KINDS[step.kind]:
         return False
-    return kind == "p" or (posix.major(status.st_rdev), posix.minor(status.st_rdev)) == number
+    return step.kind == "p" or status.st_rdev == posix.makedev(step.major, step.minor)
 
 
-def describe(kind: str, number: tuple[int, int]) -> str:
+def describe(step: NodeStep) -> str:
     """Return for example "c 1:3", the form of the cgroup's device list."""
-    return "fifo" if kind == "p" else f"{kind} {number[0]}:{number[1]}"
+    return "fifo" if step.kind == "p" else f"{step.kind} {step.major}:{step.minor}"
 
 
 @carries_out(DeviceLinks)
 def device_links(init: Init, step: DeviceLinks) -> None:
     """Make the symlinks in /dev whose targets exist after the mounts, and in any case the container's own ptmx."""
-    dev = paths.make_directory(init.rootfs, "dev")
+    dev = _directory(init, "dev")
     if _exists(init, "proc/self/fd"):
         for name, target in LINKS:
             _link(dev, name, target)
@@ -176,6 +178,7 @@ def device_links(init: Init, step: DeviceLinks) -> None:
         _link(dev, "core", "/proc/kcore")
     _make_ptmx(dev)
     posix.close(dev)
+    init.device_parent = None
 
 
 def _exists(init: Init, path: str) -> bool:
@@ -186,18 +189,23 @@ def _exists(init: Init, path: str) -> bool:
         return False
 
 
-def _link(dev: int, name: str, target: str) -> None:
-    with reported_as(f"cannot make /dev/{name}"):
-        try:
-            posix.symlink(target, name, dir_fd=dev)
-        except FileExistsError:
-            pass
+def _link(dev: int, name: str, target: str) -> bool:
+    """Return False if something has that name."""
+    try:
+        posix.symlink(target, name, dir_fd=dev)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise caused_by(error, f"cannot make /dev/{name}") from None
+    return True
 
 
 def _make_ptmx(dev: int) -> None:
     """Make /dev/ptmx a link to pts/ptmx: a node would open the host's terminals (config-linux.md, Default Devices)."""
+    if _link(dev, "ptmx", PTMX):
+        return
     try:
-        if posix.readlink("ptmx", dir_fd=dev) == "pts/ptmx":
+        if posix.readlink("ptmx", dir_fd=dev) == PTMX:
             return
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.EINVAL):
@@ -207,4 +215,4 @@ def _make_ptmx(dev: int) -> None:
             posix.unlink("ptmx", dir_fd=dev)
         except FileNotFoundError:
             pass
-    _link(dev, "ptmx", "pts/ptmx")
+    _link(dev, "ptmx", PTMX)

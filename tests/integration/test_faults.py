@@ -184,6 +184,8 @@ class Injector:
 
 @pytest.fixture
 def ordinary(runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path, assert_nothing_left: Check) -> Injector:
+    # Not everything that mknod gives a node by itself.
+    bundle.linux["devices"] = [{"path": "/dev/others", "type": "c", "major": 1, "minor": 5, "uid": 7}]
     return Injector(runtime, bundle.args("true"), new_id, work, assert_nothing_left)
 
 

@@ -59,6 +59,15 @@ def test_devices(scratch: Scratch) -> None:
     assert null.st_rdev == os.makedev(1, 3)
 
 
+def test_a_node_does_not_get_the_group_of_its_directory(scratch: Scratch) -> None:
+    (scratch.root / "dev").mkdir()
+    os.chown(scratch.root / "dev", 0, 7)
+    (scratch.root / "dev").chmod(0o2755)
+    scratch.only_mounts = False
+    null = with_proc(scratch).run(lambda init: os.stat("/dev/null"))
+    assert (oct(null.st_mode), null.st_gid) == (oct(stat.S_IFCHR | 0o666), 0)
+
+
 def test_links_in_dev(scratch: Scratch) -> None:
     links = _dev(scratch).run(
         lambda init: {entry.name: os.readlink(entry) for entry in os.scandir("/dev") if entry.is_symlink()}
