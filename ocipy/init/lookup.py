@@ -24,33 +24,36 @@ PERMISSION_DENIED = "permission denied"
 
 def find(name: bytes, path: bytes) -> bytes:
     """Return the file to execute. Raises Error."""
-    quoted = quote(name)
     if b"/" in name:
-        failure, hint = _check(name)
+        try:
+            failure, hint = _unfit(name, posix.stat(name).st_mode)
+        except OSError as error:
+            failure, hint = f"stat {_text(name)}: {reason(error)}", CAUSES.get(error.errno or 0, "")
+            if error.errno == errno.ENOENT:
+                hint = "the container does not have this file"
         if failure:
-            raise Error(f"exec: {quoted}: {failure}", hint=hint)
+            raise Error(f"exec: {quote(name)}: {failure}", hint=hint)
         return name
     unfit = ""
     if name:
         for directory in path.split(b":") if path else ():
             # POSIX: an empty entry is the working directory.
             candidate = (directory or b".") + b"/" + name
-            failure, hint = _check(candidate)
+            try:
+                mode = posix.stat(candidate).st_mode
+            except OSError:
+                continue
+            failure, hint = _unfit(candidate, mode)
             if not failure:
                 return candidate
             if failure == PERMISSION_DENIED:
                 unfit = unfit or f"{_text(candidate)} exists, but {hint}"
     searched = f"the container does not have it in {_text(path)}" if path else "process.env has no PATH"
-    raise Error(f"exec: {quoted}: executable file not found in $PATH", hint=unfit or searched)
+    raise Error(f"exec: {quote(name)}: executable file not found in $PATH", hint=unfit or searched)
 
 
-def _check(path: bytes) -> tuple[str, str]:
-    """Return (why the file cannot be executed, the likely cause), ("", "") if it can be."""
-    try:
-        mode = posix.stat(path).st_mode
-    except OSError as error:
-        hint = "the container does not have this file" if error.errno == errno.ENOENT else ""
-        return f"stat {_text(path)}: {reason(error)}", hint or CAUSES.get(error.errno or 0, "")
+def _unfit(path: bytes, mode: int) -> tuple[str, str]:
+    """Return (why a file of this mode cannot be executed, the likely cause), ("", "") if it can be."""
     if mode & S_IFMT == S_IFDIR:
         return "is a directory", ""
     try:
@@ -86,7 +89,9 @@ def reason(error: OSError) -> str:
 def quote(name: bytes) -> str:
     """Quote a name, so that nothing in it can end the quotes or the line."""
     text = name.decode("utf-8", "replace").replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(character if character.isprintable() else "?" for character in text) + '"'
+    if not text.isprintable():
+        text = "".join(character if character.isprintable() else "?" for character in text)
+    return f'"{text}"'
 
 
 def home_directory(init: Init, uid: int) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from ocipy.errors import Error, reported_as
+from ocipy.errors import Error, caused_by, reported_as
 from ocipy.init import paths
 from ocipy.init.context import Cover, carries_out
 from ocipy.init.mounts import HARMLESS, attach, make_filesystem
@@ -19,6 +19,8 @@ from ocipy.linux.constants import (
     AT_SYMLINK_NOFOLLOW,
     MOUNT_ATTR_RDONLY,
     OPEN_TREE_CLONE,
+    S_IFDIR,
+    S_IFMT,
 )
 from ocipy.plan.masks import Mask, ReadonlyPath, TakeNull
 from ocipy.plan.rootfs import RootReadonly
@@ -50,7 +52,7 @@ def readonly_path(init: Init, step: ReadonlyPath) -> None:
     target = _open(init, step.path)
     if target < 0:
         return
-    if same_place(target, init.rootfs):
+    if _is_root(init, target, posix.stat(target)):
         # A mount on "/" would be out of reach: paths start at our root, which lies below it (path_resolution(7)).
         posix.close(target)
         root_readonly(init, RootReadonly())
@@ -67,9 +69,10 @@ def mask(init: Init, step: Mask) -> None:
     target = _open(init, step.path)
     if target < 0:
         return
-    if same_place(target, init.rootfs):
+    status = posix.stat(target)
+    if _is_root(init, target, status):
         raise Error(f"{step.path} leads to the container's root, which cannot be masked")
-    if paths.is_directory(target):
+    if status.st_mode & S_IFMT == S_IFDIR:
         if init.directory_cover is None:
             tree = make_filesystem("tmpfs", "tmpfs", HARMLESS, ("ro",), EMPTY_DATA, step.label)
             init.directory_cover = Cover(tree)
@@ -85,11 +88,17 @@ def _open(init: Init, path: str) -> int:
     Raises Error if we may not search a directory above it. Root of a user namespace may not if the directory's owner
     or group is not mapped (user_namespaces(7)), but the process might, as its owner or through its groups.
     """
-    with reported_as(f"cannot cover {path}", hint=NOT_MAPPED):
-        try:
-            return paths.open_below(init.rootfs, path)
-        except (FileNotFoundError, NotADirectoryError):
-            return -1
+    try:
+        return paths.open_below(init.rootfs, path)
+    except (FileNotFoundError, NotADirectoryError):
+        return -1
+    except OSError as error:
+        raise caused_by(error, f"cannot cover {path}", hint=NOT_MAPPED) from None
+
+
+def _is_root(init: Init, target: int, status: posix.stat_result) -> bool:
+    """Whether a path has led to the container's root. status: of the target."""
+    return (status.st_dev, status.st_ino) == init.root_inode and same_place(target, init.rootfs)
 
 
 def _attach_cover(cover: Cover, target: int) -> None:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from ocipy.init.context import Init
 
-NULL = (1, 3)  # /dev/null: devices.txt
+NULL = posix.makedev(1, 3)  # /dev/null: devices.txt
 
 # What an errno of execve(2) means for an executable file.
 EXEC_CAUSES = {
@@ -125,8 +125,7 @@ def is_null(fd: int) -> bool:
         status = posix.stat(fd)
     except OSError:
         return False
-    number = (posix.major(status.st_rdev), posix.minor(status.st_rdev))
-    return status.st_mode & S_IFMT == S_IFCHR and number == NULL
+    return status.st_rdev == NULL and status.st_mode & S_IFMT == S_IFCHR
 
 
 @carries_out(MakeCwd)
@@ -166,12 +165,12 @@ def close_descriptors(init: Init, step: CloseDescriptors) -> None:
 
 def close_all_but(first: int, keep: Iterable[int]) -> None:
     """Close every descriptor from first upwards that is not in keep (-1 is ignored)."""
-    for fd in sorted(keep):
-        if fd < first:
-            continue
+    kept = sorted(keep)
+    for fd in kept[kept.count(-1) :]:
         if fd > first:
             _close_range(first, fd - 1)
-        first = fd + 1
+        if fd >= first:
+            first = fd + 1
     _close_range(first, CLOSE_RANGE_MAX)
 
 

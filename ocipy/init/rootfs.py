@@ -46,11 +46,11 @@ def rootfs(init: Init, step: Rootfs) -> None:
     propagation, parent: MS_… for the copy, and for the mount that contains it; 0 leaves that one unchanged.
     """
     directory = open_rootfs_directory(step.path)
+    init.root_path = procfs.path_of(init.proc, directory).rstrip("/")
     if step.parent:
-        _set_parent(directory, step.parent)
-    tree = clone_root(step.path, step.propagation)
-    attach(tree, directory)
-    _use(init, tree)
+        _set_parent(directory, init.root_path.count("/"), step.parent)
+    init.rootfs = clone_root(step.path, step.propagation)
+    attach(init.rootfs, directory)
 
 
 def open_rootfs_directory(path: str) -> int:
@@ -65,28 +65,20 @@ def open_rootfs_directory(path: str) -> int:
         return posix.open(path, O_PATH | O_DIRECTORY)
 
 
-def _set_parent(directory: int, flag: int) -> None:
+def _set_parent(directory: int, depth: int, flag: int) -> None:
     """Set the propagation of the mount that contains the directory, at that mount's root: here, or further up.
 
     pivot_root(2) refuses a root whose parent mount is shared, and mounts on it would propagate to the host.
+    depth: how many directories are above this one.
     """
-    current = posix.dup(directory)
-    try:
-        while True:
-            try:
-                _kernel.mount_setattr(current, "", AT_EMPTY_PATH, 0, 0, flag, -1)
-                return
-            except OSError as error:
-                if error.errno != errno.EINVAL:
-                    raise
-            above = posix.open("..", O_PATH | O_DIRECTORY, dir_fd=current)
-            top = same_place(above, current)
-            posix.close(current)
-            current = above
-            if top:
-                return  # "/" is not a mount point: we are in a chroot, and pivot_root will refuse
-    finally:
-        posix.close(current)
+    for level in range(depth + 1):
+        try:
+            _kernel.mount_setattr(directory, "../" * level, AT_EMPTY_PATH, 0, 0, flag, -1)
+            return
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+    # "/" is not a mount point: we are in a chroot, and pivot_root will refuse
 
 
 def same_place(one: int, other: int) -> bool:
@@ -170,6 +162,8 @@ def _enter(init: Init) -> None:
     posix.close(init.rootfs)
     init.rootfs = posix.open("/", O_PATH | O_DIRECTORY)
     init.root_path = ""
+    status = posix.stat(init.rootfs)
+    init.root_inode = (status.st_dev, status.st_ino)
 
 
 @carries_out(Chroot)

@@ -20,6 +20,8 @@ from ocipy.plan.waiting import GoOn, LetGo, TellExecuting, WaitForStart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ocipy.init.context import Init
     from ocipy.plan.model import InitStep
 
@@ -81,10 +83,13 @@ def _execute(init: Init, step: InitStep, *, filtered: bool) -> None:
 
     Returns if C cannot take all of them, or if a filter that is in force may deny the mmap(2) that this needs.
     """
-    steps = init.steps[init.steps.index(step) + 1 :] if init.steps else ()
-    last = steps[-1] if steps else None
-    load = init.seccomp_load if init.seccomp_load in steps else None
-    if not isinstance(last, Execute) or not all(isinstance(each, LAST) or each is load for each in steps):
+    last = load = None
+    for last in _steps_after(init, step):
+        if last is init.seccomp_load:
+            load = init.seccomp_load
+        elif not isinstance(last, LAST):
+            return
+    if not isinstance(last, Execute):
         return
     _kernel.wait_and_execute(
         init.fds.fifo,
@@ -92,8 +97,8 @@ def _execute(init: Init, step: InitStep, *, filtered: bool) -> None:
         3 + init.preserved,
         not filtered,
         init.command,
-        tuple(to_bytes(argument) for argument in last.arguments),
-        tuple(name + b"=" + value for name, value in init.environment.items()),
+        tuple([to_bytes(argument) for argument in last.arguments]),
+        tuple([name + b"=" + value for name, value in init.environment.items()]),
         init.limits,
         init.seccomp_program,
         filtered,
@@ -103,6 +108,13 @@ def _execute(init: Init, step: InitStep, *, filtered: bool) -> None:
         _beginning(SECCOMP_LOAD, "", load.pointer if load else ""),
         _beginning(EXECUTE, quote(init.command), last.pointer),
     )
+
+
+def _steps_after(init: Init, step: InitStep) -> Sequence[InitStep]:
+    position = len(init.steps)
+    while position and init.steps[position - 1] is not step:
+        position -= 1
+    return init.steps[position:]
 
 
 def _beginning(step: str, what: str, pointer: str) -> bytes:
