@@ -10,6 +10,7 @@ from __future__ import annotations
 from ocipy.cgroups.device_program import assemble
 from ocipy.cgroups.devices import ALL, ANY, DEFAULT_NODES, DEFAULT_RULES, V1List, fold, parse_v1_list, same, transition
 from ocipy.cli.arguments import GLOBALS, HELP, Arguments, parse
+from ocipy.cli.practice_init import practise_init
 from ocipy.cli.table import HOT, load_command
 from ocipy.config import mount_options
 from ocipy.config.check import check
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from ocipy.cgroups.devices import Rule
     from ocipy.config.types import Config
+    from ocipy.plan.model import Plan
 
 ROUNDS = 40
 """CPython 3.11 specializes a function after 8 calls and 3.12 after 17; some instructions take several attempts."""
@@ -113,9 +115,19 @@ def practise() -> None:
             limit_devices((*rules, *DEFAULT_RULES))
         _make_unit()
     Remembered.learns = False
+    _practise_init()
 
 
-def _plan(document: dict[str, Any], host: Host, cgroup_manager: str) -> None:
+def _practise_init() -> None:
+    """The init lanes of create and exec, up to their last steps."""
+    document = template()
+    document["process"]["terminal"] = False
+    plans = _plan(document, Host(cgroup_mode="v2", cgroup_controllers=V2_CONTROLLERS), "cgroupfs")
+    practise_init([plan.init for plan in plans], ROUNDS)
+
+
+def _plan(document: dict[str, Any], host: Host, cgroup_manager: str) -> tuple[Plan, Plan]:
+    """Return the plans of create and exec."""
     text = _kernel.json_dumps(document)
     options = Options(
         container_id="practice",
@@ -128,10 +140,10 @@ def _plan(document: dict[str, Any], host: Host, cgroup_manager: str) -> None:
     config: Config = bundle.parse(text, "config.json")
     check(config, [])
     errors(config, may_hold_nul=False)
-    build.build(config, host, options)
+    plan = build.build(config, host, options)
     target = exec.Target(kinds=("pid", "mount"), cgroups={})
     process = process_to_execute(config, None, Changes(args=("true",)))
-    exec.build({**config, "process": process}, host, options, target)
+    return plan, exec.build({**config, "process": process}, host, options, target)
 
 
 def limit_devices(rules: tuple[Rule, ...]) -> None:
