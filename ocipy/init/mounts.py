@@ -68,6 +68,7 @@ NO_TREE = {errno.ENOENT: NO_SOURCE, errno.EINVAL: "the source is an unbindable m
 ORDINARY = ("proc", "sysfs")
 BUSY_TRIES = 5
 BUSY_PAUSE = 0.1
+BY_DESCRIPTORS = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
 # The attributes of a mount that can only be read.
 HARMLESS = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
 
@@ -76,9 +77,8 @@ HARMLESS = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR
 def mount(init: Init, step: Mount) -> None:
     """Mount a new filesystem."""
     target, data = open_new(init, step)
-    relabel = step.label if step.fstype == "mqueue" else ""
+    label, relabel = (step.label, "") if step.fstype != "mqueue" else ("", step.label)
     try:
-        label = "" if relabel else step.label
         tree = make_filesystem(step.fstype, step.source, step.attributes, step.superblock, data, label)
     except OSError as error:
         if step.fstype != "sysfs" or error.errno != errno.EPERM or not step.attributes & MOUNT_ATTR_RDONLY:
@@ -337,7 +337,7 @@ def finish(init: Init, step: MountStep, tree: int, target: int, late: bool = Fal
 
 def attach(tree: int, target: int) -> None:
     """Attach a detached mount and close the target."""
-    _kernel.move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
+    _kernel.move_mount(tree, "", target, "", BY_DESCRIPTORS)
     posix.close(target)
 
 

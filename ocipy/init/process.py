@@ -131,6 +131,8 @@ def is_null(fd: int) -> bool:
 @carries_out(MakeCwd)
 def make_cwd(init: Init, step: MakeCwd) -> None:
     """Make the working directory if it is missing. chdir reports any other fault."""
+    if step.path == "/":
+        return
     try:
         posix.close(paths.make_directory(init.rootfs, step.path))
     except OSError as error:
