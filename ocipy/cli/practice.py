@@ -104,13 +104,13 @@ def practise() -> None:
         _plan(template(), Host(cgroup_mode="v2", cgroup_controllers=V2_CONTROLLERS), "systemd")
         _plan(rootless_template(1000, 1000), Host(uid=1000, gid=1000, rootless=True, cgroup_mode="v2"), "disabled")
         for words in MOUNT_OPTIONS:
-            mount_options.parse(words.split())
+            mount_options.parse(words.split(" "))
         for words in MASKED_PATHS:
-            masks.MASKS[tuple(words.split()), ""]
+            masks.MASKS[tuple(words.split(" ")), ""]
         for words in READONLY_PATHS:
-            masks.READONLY[tuple(words.split())]
+            masks.READONLY[tuple(words.split(" "))]
         for words in CAPABILITIES:
-            capabilities.MASKS[tuple("CAP_" + name for name in words.split())]
+            capabilities.MASKS[tuple("CAP_" + name for name in words.split(" "))]
         for rules in DEVICE_RULES:
             limit_devices((*rules, *DEFAULT_RULES))
         _make_unit()
