@@ -26,8 +26,11 @@ def bounding(init: Init, step: Bounding) -> None:
     try:
         _kernel.drop_bounding((1 << step.last + 1) - 1 & ~step.kept)
     except OSError as error:
-        what = f"cannot drop {names(1 << error.filename)[0]} from the bounding set"
-        raise caused_by(error, what, hint="this needs CAP_SETPCAP, which the runtime lacks") from None
+        raise caused_by(
+            error,
+            f"cannot drop {names(1 << error.filename)[0]} from the bounding set",
+            hint="this needs CAP_SETPCAP, which the runtime lacks",
+        ) from None
 
 
 @carries_out(KeepCapabilities)

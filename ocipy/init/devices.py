@@ -193,9 +193,9 @@ def _link(dev: int, name: str, target: str) -> bool:
     """Return False if something has that name."""
     try:
         posix.symlink(target, name, dir_fd=dev)
-    except FileExistsError:
-        return False
     except OSError as error:
+        if error.errno == errno.EEXIST:
+            return False
         raise caused_by(error, f"cannot make /dev/{name}") from None
     return True
 

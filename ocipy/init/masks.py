@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # One block and one inode, for the root directory: a tmpfs costs memory for each one that it may have.
 EMPTY_DATA = ("nr_blocks=1", "nr_inodes=1", "mode=555")
+MISSING = (errno.ENOENT, errno.ENOTDIR)
 NOT_MAPPED = {errno.EACCES: "the owner or group of a directory above it is not mapped: map it, or omit the path"}
 
 
@@ -90,9 +91,9 @@ def _open(init: Init, path: str) -> int:
     """
     try:
         return paths.open_below(init.rootfs, path)
-    except (FileNotFoundError, NotADirectoryError):
-        return -1
     except OSError as error:
+        if error.errno in MISSING:
+            return -1
         raise caused_by(error, f"cannot cover {path}", hint=NOT_MAPPED) from None
 
 

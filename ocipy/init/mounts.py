@@ -189,8 +189,11 @@ def make_filesystem(
                 else:
                     _kernel.fsconfig(context, FSCONFIG_SET_FLAG, key, None, 0)
             except OSError as error:
-                hint = _messages(context) or MOUNT_CAUSES.get(error.errno or 0, "")
-                raise caused_by(error, f"{fstype} does not accept the option {word}", hint=hint) from None
+                raise caused_by(
+                    error,
+                    f"{fstype} does not accept the option {word}",
+                    hint=_messages(context) or MOUNT_CAUSES.get(error.errno or 0, ""),
+                ) from None
         try:
             _kernel.fsconfig(context, FSCONFIG_CMD_CREATE, None, None, 0)
         except OSError as error:
