@@ -175,18 +175,24 @@ def test_pages_that_commands_write_to_are_copied_together(
 @pytest.mark.needs_program("strace")
 @pytest.mark.skipif(not BEHIND.exists(), reason="this build has no launcher without glibc")
 def test_large_parts_can_be_mapped_by_huge_pages(runtime: Runtime, work: Path) -> None:
-    """Code, constants and heap are at multiples of 2 MiB in memory and in the file, and consist of whole huge pages."""
+    """Code, constants and heap are at multiples of 2 MiB in memory and in the file, and consist of whole huge pages.
+
+    A page fault in any mapping that is not advised would read single pages around, into huge pages of the others too.
+    """
     runtime.spawn(["strace", "-o", str(work / "calls"), "-e", "trace=mmap,madvise", runtime.path, "--version"]).wait()
     calls = (work / "calls").read_text()
     mapped = [
         (int(start, 16), int(size), protection, int(offset, 16))
         for start, size, protection, offset in re.findall(r"^mmap\((0x\w+), (\d+), (\S+), .*, (0x\w+)\)", calls, re.M)
     ]
+    parts = re.findall(r"^mmap\((0x\w+), (\d+), .*MAP_FIXED_NOREPLACE, \d+,", calls, re.M)
+    assert len(parts) > 10
+    for start, size in parts:
+        assert f"madvise({start}, {size}, MADV_HUGEPAGE)" in calls
     huge = [part for part in mapped if part[1] >= HUGE_PAGE]
     assert {protection for _, _, protection, _ in huge} >= {"PROT_READ|PROT_EXEC", "PROT_READ", "PROT_READ|PROT_WRITE"}
     for start, size, _, offset in huge:
         assert start % HUGE_PAGE == size % HUGE_PAGE == offset % HUGE_PAGE == 0
-        assert f"madvise({start:#x}, {size}, MADV_HUGEPAGE)" in calls
 
 
 def faults(call: Callable[[], object]) -> int:
