@@ -101,6 +101,18 @@ print(sorted(set(sys.modules) - seen), heard)
     assert (done.stdout, done.stderr) == ("[] []\n", "")
 
 
+def test_each_step_of_init_gets_the_answers_that_it_needs() -> None:
+    practice.practise_init_lanes()
+
+
+def test_a_step_that_does_not_leaves_commands_slower(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise KeyError("an answer")
+
+    monkeypatch.setattr("ocipy.cli.practice_init.SeemingKernel", fail)
+    practice.practise()
+
+
 def test_the_kernel_is_itself_again() -> None:
     before = [dict(vars(module)) for module in (posix, _kernel)]
     practice.practise()
