@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 KINDS = {"b": BPF_DEVCG_DEV_BLOCK, "c": BPF_DEVCG_DEV_CHAR}
 # What the registers contain while the rules are tried.
 TYPE, ACCESS, MAJOR, MINOR, SCRATCH = BPF_REG_2, BPF_REG_3, BPF_REG_4, BPF_REG_5, BPF_REG_1
+# The verifier keeps a branch in mind for each test of a group, at most 8,192 (BPF_COMPLEXITY_LIMIT_JMP_SEQ). With more
+# rules than this, none are grouped.
+MOST_GROUPED = 1000
 
 
 def instruction(code: int, destination: int = 0, source: int = 0, offset: int = 0, value: int = 0) -> bytes:
@@ -76,7 +79,7 @@ def _program(rules: tuple[bool, tuple[Rule, ...]]) -> bytes:
         instruction(BPF_LDX | BPF_MEM | BPF_W, MINOR, BPF_REG_1, 8),
     ]
     for allow, run in _runs(rest):
-        program += _run(allow, run)
+        program += _run(allow, run) if len(rest) <= MOST_GROUPED else [each for rule in run for each in _rule(rule)]
     return b"".join([*program, *_answer(default)])
 
 
@@ -150,9 +153,11 @@ def _answer(allow: bool) -> list[bytes]:
 
 
 def _rule(rule: Rule) -> list[bytes]:
-    """A rule for some of the access bits."""
     allow, kind, major, minor, bits = rule
-    if allow:
+    if bits == ALL:
+        # Whatever the request, this rule decides it.
+        verdict = _answer(allow)
+    elif allow:
         verdict = [
             instruction(BPF_ALU64 | BPF_AND | BPF_K, ACCESS, value=~bits),
             instruction(BPF_JMP | BPF_JNE | BPF_K, ACCESS, offset=2, value=0),

@@ -40,13 +40,11 @@ class SeemingKernel:
         self.inode = 0
         self.unmounted = False
 
-    def replace(self, module: ModuleType) -> dict[str, Any]:
-        """Replace the module's functions. Return its former contents."""
-        former = dict(vars(module))
-        for name, value in former.items():
+    def replace(self, module: ModuleType, contents: dict[str, Any]) -> None:
+        """Replace the module's functions."""
+        for name, value in contents.items():
             if isinstance(value, BuiltinFunctionType) and name not in KEPT:
                 setattr(module, name, getattr(self, name, succeed))
-        return former
 
     def stat(self, *_arguments: object, **_keywords: object) -> posix.stat_result:
         """Another file each time: of the kind that the step expects."""
@@ -116,8 +114,10 @@ def practise_init(lanes: Sequence[Sequence[InitStep]], rounds: int) -> None:
     for lane in lanes:
         load_modules(lane, "ocipy.init", ACTIONS)
     kernel = SeemingKernel()
-    former = [(module, kernel.replace(module)) for module in (posix, _kernel)]
+    former = [(module, dict(vars(module))) for module in (posix, _kernel)]
     try:
+        for module, contents in former:
+            kernel.replace(module, contents)
         for _ in range(rounds):
             for lane in lanes:
                 _take(kernel, lane)

@@ -44,7 +44,7 @@ def check(config: Any, unknown: Unknown | None = None) -> Failure | None:
     """
     found = [] if unknown is None else unknown
     if not _kernel.obeys(config, CONFIG, found):
-        return find_failure(config, CONFIG)
+        return _refusal(config, CONFIG)
     _pass_over_size(config.get("process"), found)
     return None
 
@@ -53,7 +53,7 @@ def check_process(process: Any, unknown: Unknown | None = None) -> Failure | Non
     """The same check for a process object (`exec --process`); the pointer is relative to it."""
     found = [] if unknown is None else unknown
     if not _kernel.obeys(process, PROCESS, found):
-        return find_failure(process, PROCESS)
+        return _refusal(process, PROCESS)
     _pass_over_size(process, found)
     return None
 
@@ -67,13 +67,18 @@ def _pass_over_size(process: dict[str, Any] | None, unknown: Unknown) -> None:
 def check_resources(resources: Any, unknown: Unknown | None = None) -> Failure | None:
     """The same check for linux.resources (`update --resources`); the pointer is relative to it."""
     found = [] if unknown is None else unknown
-    return None if _kernel.obeys(resources, RESOURCES, found) else find_failure(resources, RESOURCES)
+    return None if _kernel.obeys(resources, RESOURCES, found) else _refusal(resources, RESOURCES)
 
 
 def forget(unknown: Unknown) -> None:
     """Remove unknown members from their objects: they are ignored, and may be nested as deep as memory permits."""
     for holder, name, _ in unknown:
         del holder[name]
+
+
+def _refusal(value: Any, rule: Rule) -> Failure:
+    """What is wrong with a value that C refuses. Should only C refuse it, that is all there is to say."""
+    return find_failure(value, rule) or ("", "must obey the schema")
 
 
 def find_failure(value: Any, rule: Rule) -> Failure | None:

@@ -110,7 +110,7 @@ class Init:
     fds: what the host opened for us.
     late_mounts: mounts that become read-only later, by the pointers of their steps.
     root_inode: (device, inode) of the container's root, once it is "/".
-    device_parent, device_directory: path and descriptor of the directory of the last node, until the links are made.
+    device_parent, device_directory: path and descriptor of the directory of the last node.
     file_cover, directory_cover: what covers masked paths; None until it is made.
     state: the container's state as hooks receive it, with the pid inside the pid namespace.
     preserved: how many descriptors from 3 upwards belong to the payload.

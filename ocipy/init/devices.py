@@ -72,12 +72,14 @@ def device(init: Init, step: Device) -> None:
 
 
 def _directory(init: Init, path: str) -> int:
-    """Return the directory for a node. It stays open for the next node, which is usually in the same one: nothing is
-    mounted between the steps for devices."""
+    """Return the directory for a node. It stays open for the next node, which is usually in the same one: meanwhile
+    nothing is mounted on it."""
     if init.device_parent != path:
         if init.device_parent is not None:
+            init.device_parent = None
             posix.close(init.device_directory)
-        init.device_parent, init.device_directory = path, paths.make_directory(init.rootfs, path)
+        init.device_directory = paths.make_directory(init.rootfs, path)
+        init.device_parent = path
     return init.device_directory
 
 

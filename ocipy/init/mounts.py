@@ -242,7 +242,7 @@ def _open_or_make(init: Init, destination: str, fstype: str, directory: bool, tr
         target, made = paths.make(init.rootfs, destination, directory=directory, follow=False)
         inside = clean(destination)  # no symlink leads it elsewhere
     except OSError as error:
-        if error.errno != errno.ELOOP:
+        if error.errno != errno.ELOOP and not (error.errno == errno.ENOTDIR and fstype in ORDINARY):
             raise _no_target(destination, error) from None
         target, made = _follow(init, destination, fstype, directory)
         inside = _path_inside(init, target)

@@ -77,7 +77,8 @@ def make(root: int, path: str, *, directory: bool, follow: bool = True) -> tuple
     """Return (O_PATH descriptor of the path, whether it was missing). If it was, make a directory or an empty file.
 
     A dangling symlink, as images have for resolv.conf, is followed: the file is made where it points.
-    follow: otherwise a symlink anywhere in the path is an error, ELOOP, so a path without ".." leads where it says.
+    follow: whether symlinks are followed. If not, one anywhere in the path is an error, ELOOP; so a path without ".."
+    leads where it says.
     Raises OSError, or Error for a path that cannot be made.
     """
     resolve, tries = (IN_ROOT, MAX_SYMLINKS) if follow else (NO_SYMLINKS, 1)

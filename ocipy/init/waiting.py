@@ -112,9 +112,11 @@ def _execute(init: Init, step: InitStep, *, filtered: bool) -> None:
 
 def _steps_after(init: Init, step: InitStep) -> Sequence[InitStep]:
     position = len(init.steps)
-    while position and init.steps[position - 1] is not step:
+    while position:
         position -= 1
-    return init.steps[position:]
+        if init.steps[position] is step:
+            return init.steps[position + 1 :]
+    return ()
 
 
 def _beginning(step: str, what: str, pointer: str) -> bytes:

@@ -159,7 +159,7 @@ static void *record(size_t size) {
 static void give_back(void *content) {
     struct block *block = block_of(content);
     size_t room;
-    void **first = &given_back[zone_of(block)][class_of(block->size, &room)];
+    void **first = &given_back[zone_of(content)][class_of(block->size, &room)];
     block->number = NONE;
     *(void **)content = *first;
     *first = content;

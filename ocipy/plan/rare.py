@@ -17,7 +17,8 @@ def _concern(*members: tuple[str, str]) -> Concern:
     """Declare a concern by the members of the config that ask for it, each with its object. Without any of them, it has
     nothing to plan."""
     for name, member in members:
-        _CONCERNS.setdefault(name, {})[member] = members
+        if _CONCERNS.setdefault(name, {}).setdefault(member, members) is not members:
+            raise ValueError(f"another concern is asked for by the same member: {member}")
     return members
 
 

@@ -230,6 +230,11 @@ class TestProgram:
             ]
             os.close(_load(assemble(rules)))
 
+    def test_thousands_of_rules(self, unified: Path, work: Path) -> None:
+        """More than the verifier keeps branches in mind."""
+        set_v2(str(unified), [(True, "c", 1, minor, ALL) for minor in range(9000)])
+        assert attempt(unified, work, "c", 1, 3, os.O_RDWR) == 0
+
     def test_many_rules(self, unified: Path, work: Path) -> None:
         rules: list[Rule] = [(True, "c", 200, minor, READ) for minor in range(300)]
         set_v2(str(unified), [*rules, (True, "c", 1, 3, READ)])

@@ -125,6 +125,12 @@ def test_proc_and_sysfs_are_mounted_on_directories_only(scratch: Scratch, fstype
     assert sorted(os.listdir(scratch.root)) == sorted([fstype, "x"])
 
 
+@pytest.mark.parametrize("fstype", ["proc", "sysfs"])
+def test_proc_and_sysfs_are_not_mounted_below_a_file(scratch: Scratch, fstype: str) -> None:
+    (scratch.root / "file").write_text("")
+    fails(scratch.mount("/file/x", type=fstype), "must be mounted on ordinary directory", pointer="/mounts/0")
+
+
 @pytest.mark.parametrize("target", ["/", ".", "../..", "/x/.."])
 def test_nothing_is_mounted_on_the_root(scratch: Scratch, source: Path, target: str) -> None:
     (scratch.root / "x").mkdir()
