@@ -11,6 +11,7 @@ from types import BuiltinFunctionType
 
 from ocipy.init.context import ACTIONS, Init
 from ocipy.init.lane import load_modules
+from ocipy.init.process import NULL
 from ocipy.linux import _kernel
 from ocipy.linux.channel import Channel
 from ocipy.linux.constants import S_IFCHR, S_IFDIR, S_IFREG
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 KEPT = frozenset(("fspath", "json_dumps", "json_loads", "makedev", "strerror"))
 # What every other function returns, unless SeemingKernel has a method of that name: a descriptor, a pid, or success.
 SUCCESS = 3
-NULL = posix.makedev(1, 3)
 
 
 class SeemingKernel:

@@ -61,7 +61,7 @@ def make_directory(root: int, path: str) -> int:
 
 def parent_and_name(path: str) -> tuple[str, str]:
     """Like split. Raises Error if the last component cannot be a file's name."""
-    parent, _, name = path.strip("/").rpartition("/")
+    parent, name = split(path)
     if name in ("", ".", ".."):
         raise Error(f"{path!r} does not name a file")
     return parent, name
