@@ -110,7 +110,7 @@ def practise() -> None:
         for words in READONLY_PATHS:
             masks.READONLY[tuple(words.split(" "))]
         for words in CAPABILITIES:
-            capabilities.MASKS[tuple("CAP_" + name for name in words.split(" "))]
+            capabilities.BITS[tuple("CAP_" + name for name in words.split(" "))]
         for rules in DEVICE_RULES:
             limit_devices((*rules, *DEFAULT_RULES))
         _make_unit()

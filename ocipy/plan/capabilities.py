@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ocipy.plan.model import Planner
 
 POINTER = "/process/capabilities"
-MASKS: Remembered[tuple[str, ...], tuple[int, list[str]]] = Remembered(mask)
+BITS: Remembered[tuple[str, ...], tuple[int, list[str]]] = Remembered(mask)
 
 
 class Bounding(InitStep):
@@ -99,7 +99,7 @@ def granted(wanted: types.Capabilities | None, available: int, last: int) -> Set
                 reasons.setdefault(reason, []).append(name)
 
     def read(wanted_names: list[str] | None) -> int:
-        bits, unknown = MASKS[tuple(wanted_names or ())]
+        bits, unknown = BITS[tuple(wanted_names or ())]
         if unknown or bits & ~possible:
             note("unknown", unknown)
             note("not known to this kernel", names(bits & ~known))

@@ -67,7 +67,7 @@ def test_the_paths_and_capabilities_of_engines_are_at_hand(name: str) -> None:
     assert (tuple(linux["maskedPaths"]), "") in masks.MASKS
     assert tuple(linux["readonlyPaths"]) in masks.READONLY
     sets = config["process"]["capabilities"].values()
-    assert [names for names in sets if tuple(names) not in capabilities.MASKS] == []
+    assert [names for names in sets if tuple(names) not in capabilities.BITS] == []
 
 
 @pytest.mark.parametrize("rules", practice.DEVICE_RULES)
