@@ -23,6 +23,7 @@ from ocipy.operations.delete import release_root, remove_cgroup, run_poststop
 from ocipy.operations.kill import end_process
 from ocipy.phases import EXEC, phase
 from ocipy.plan.build import build
+from ocipy.plan.fields import Namespaces
 from ocipy.plan.waiting import Running
 from ocipy.state.directory import check_id, make_directory, remove_directory
 from ocipy.state.state import State, now
@@ -109,10 +110,7 @@ def new_state(options: Options, config: Config) -> State:
     state.rootfs = bundle.root_path(options.bundle, config)
     state.created = now()
     state.no_new_keyring = options.no_new_keyring
-    state.shares_pids = not any(
-        space["type"] == "pid" and not space.get("path")
-        for space in (config.get("linux") or {}).get("namespaces") or ()
-    )
+    state.shares_pids = "pid" not in Namespaces(config).new
     state.annotations = config.get("annotations") or {}
     return state
 
