@@ -27,7 +27,7 @@ def huge_pages(flags: list[int]) -> int:
     return found
 
 
-def _flags(file: Path) -> list[int]:
+def flags_of(file: Path) -> list[int]:
     """The kernel's flags of each page of a file; 0 if it is not cached. Raises OSError unless this is root."""
     libc = ctypes.CDLL(None, use_errno=True)
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, mmap.MAP_PRIVATE) as memory:
@@ -39,12 +39,12 @@ def _flags(file: Path) -> list[int]:
             raise OSError(ctypes.get_errno(), "mincore")
         with open("/proc/self/pagemap", "rb", 0) as frames, open("/proc/kpageflags", "rb", 0) as kernel:
             return [
-                _flags_of(memory, start, page, frames.fileno(), kernel.fileno()) if cached[page] & 1 else 0
+                _flags_of_page(memory, start, page, frames.fileno(), kernel.fileno()) if cached[page] & 1 else 0
                 for page in range(pages)
             ]
 
 
-def _flags_of(memory: mmap.mmap, start: int, page: int, frames: int, kernel: int) -> int:
+def _flags_of_page(memory: mmap.mmap, start: int, page: int, frames: int, kernel: int) -> int:
     memory[page * PAGE]  # a page fault maps the page, so that its frame is known
     entry = _number(frames, start // PAGE + page)
     return _number(kernel, entry & _FRAME) if entry & _PRESENT else 0
@@ -57,7 +57,7 @@ def _number(file: int, index: int) -> int:
 def about(file: Path) -> str:
     """One line about a snapshot, or why nothing is known."""
     try:
-        flags = _flags(file)
+        flags = flags_of(file)
     except OSError as error:
         return f"the snapshot in the page cache: unknown: {error}"
     huge, cached = huge_pages(flags), sum(flag != 0 for flag in flags)

@@ -56,32 +56,12 @@ static int is_valid(const struct snapshot_files *files, const char *packages, un
            !fault_of_libraries(libraries) && has_build_id(files->executable, libraries->build_id_at, header->build_id);
 }
 
-/* Maps a part of the snapshot. What is not in the page cache, the kernel reads in huge pages (madvise(2),
- * MADV_HUGEPAGE). For other mappings it would read single pages, up to half of read_ahead_kb on either side, and these
- * would keep the huge pages around out of the cache. On a filesystem without large folios, this has no effect. */
-static int map(int file, uint64_t start, uint64_t size, uint64_t offset, int protection) {
-    void *place = (void *)start;
-    if (mmap(place, size, protection, MAP_PRIVATE | MAP_FIXED_NOREPLACE, file, (off_t)offset) != place)
-        return -1;
-    (void)madvise(place, size, MADV_HUGEPAGE);
-    return 0;
-}
-
-static int map_segments(int file, const struct segment *segments, uint32_t count) {
-    for (uint32_t i = 0; i < count; i++)
-        if (map(file, segments[i].start, segments[i].size, segments[i].offset, (int)segments[i].protection))
-            return -1;
-    return 0;
-}
-
 static int map_all(const struct snapshot_files *files, const union header_page headers[3]) {
-    const struct header *header = &headers[0].header;
     const struct libraries *libraries = &headers[1].libraries;
-    return map_segments(files->snapshot, libraries->memory, libraries->memory_count) ||
-                   map(files->snapshot, header->data.start, header->data.size, DATA_AT, PROT_READ | PROT_WRITE) ||
-                   map(files->snapshot, header->heap.start, header->heap.size, header->heap_at, PROT_READ | PROT_WRITE)
-               ? -1
-               : 0;
+    for (uint32_t i = 0; i < libraries->memory_count; i++)
+        if (map_segment(files->snapshot, &libraries->memory[i], MAP_FIXED_NOREPLACE))
+            return -1;
+    return map_heap_and_data(files->snapshot, &headers[0].header, MAP_FIXED_NOREPLACE);
 }
 
 /* Sets FS to glibc's thread control block, gives this process a new stack guard, and calls resume. With that FS, no

@@ -209,11 +209,6 @@ int has_snapshot(const struct places *places) {
     return !fault;
 }
 
-static int map(int file, struct extent extent, off_t at, int how) {
-    void *place = (void *)extent.start;
-    return mmap(place, extent.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | how, file, at) == place ? 0 : -1;
-}
-
 PyThreadState *map_snapshot(const struct places *places, const char **reason) {
     struct header header;
     struct copies copies;
@@ -231,8 +226,7 @@ PyThreadState *map_snapshot(const struct places *places, const char **reason) {
         close(file);
         return NULL;
     }
-    if (map(file, header.heap, (off_t)header.heap_at, MAP_FIXED_NOREPLACE) ||
-        map(file, header.data, DATA_AT, MAP_FIXED)) {
+    if (map_heap_and_data(file, &header, MAP_FIXED)) {
         complain("cannot map", places->snapshot); /* out of memory, perhaps with the old data already unmapped */
         _exit(1);
     }

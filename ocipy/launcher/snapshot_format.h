@@ -95,6 +95,12 @@ const char *fault_of_header(const struct header *header, uint64_t file_size, con
 /* Whether a program or library has this build id at an offset in its file. */
 int has_build_id(int file, uint64_t at, const unsigned char id[BUILD_ID_SIZE]);
 
+/* Maps a segment of the snapshot. how: MAP_FIXED or MAP_FIXED_NOREPLACE. 0 or -1. */
+int map_segment(int file, const struct segment *segment, int how);
+
+/* Maps the heap, and the executable's data. how: for the data; nothing may be where the heap goes. 0 or -1. */
+int map_heap_and_data(int file, const struct header *header, int how);
+
 static inline uint64_t round_up(uint64_t size, uint64_t unit) {
     return (size + unit - 1) & -unit;
 }

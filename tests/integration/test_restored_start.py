@@ -262,7 +262,7 @@ def test_an_executable_that_is_missing_or_not_ours_is_refused(tmp_path: Path, fa
     shutil.copy2(BEHIND, build)
     source = BEHIND.parents[2] / "ocipy/launcher"
     names = "handing hurry installation loader machine maps overlay quick restore seal stdlib trust".split()
-    names.append("snapshot_format")
+    names += ["mapping", "snapshot_format"]
     options = [
         "-D_GNU_SOURCE", "-DOCIPY_QUICK", "-DOCIPY_SNAPSHOT", f'-DOCIPY_START_LIBRARY="{build}/libocipy-start.so"',
         f'-DOCIPY_PACKAGES="{build}"', f'-DOCIPY_STDLIB="{os.path.dirname(os.__file__)}"',

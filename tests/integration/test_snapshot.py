@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import folios
 from ocipy.launcher import freeze
 from ocipy.linux import constants as c
 from tests.harness import Bundle, Container, Runtime, proc_mounts
@@ -193,6 +194,61 @@ def test_large_parts_can_be_mapped_by_huge_pages(runtime: Runtime, work: Path) -
     assert {protection for _, _, protection, _ in huge} >= {"PROT_READ|PROT_EXEC", "PROT_READ", "PROT_READ|PROT_WRITE"}
     for start, size, _, offset in huge:
         assert start % HUGE_PAGE == size % HUGE_PAGE == offset % HUGE_PAGE == 0
+
+
+@pytest.fixture
+def uncached(work: Path) -> Iterator[Path]:
+    """A copy in place of the snapshot. Nothing of it is in the page cache."""
+    copy = work / "snapshot"
+    shutil.copyfile(SNAPSHOT, copy)
+    copy.chmod(0o644)
+    drop(copy)
+    subprocess.run(["mount", "--bind", copy, SNAPSHOT], check=True)
+    yield copy
+    umount(str(SNAPSHOT))
+
+
+def drop(file: Path) -> None:
+    """Drop a file from the page cache."""
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
+        os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+@pytest.mark.needs_program("strace")
+@pytest.mark.parametrize("env", [{}, WITH_LD_SO], ids=["by the launcher", "after ld.so"])
+def test_missing_huge_pages_are_read_one_at_a_time(
+    runtime: Runtime, uncached: Path, work: Path, env: dict[str, str]
+) -> None:
+    traced = ["strace", "-o", str(work / "calls"), "-e", "trace=mincore,madvise", runtime.path, "--version"]
+    runtime.spawn(traced, env={**os.environ, **env}).wait()
+    calls = (work / "calls").read_text()
+    assert "mincore" in calls
+    if not re.search(r"^mincore\(.*\[0", calls, re.M):
+        pytest.skip("this filesystem cannot drop a file from memory")
+    after: str | None = None  # the advice that must come next
+    for line in calls.splitlines():
+        if line.startswith("mincore"):
+            after = "MADV_RANDOM|MADV_POPULATE_READ" if "[0" in line else after
+        elif after is not None and re.search(after, line):
+            after = "MADV_POPULATE_READ|MADV_NORMAL"
+        elif "MADV_HUGEPAGE" in line or "MADV_POPULATE_WRITE" in line:
+            assert after is None, "nothing is read before, and nothing is read at random later"
+        if "MADV_NORMAL" in line:
+            after = None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may ask for the kernel's pages")
+def test_many_commands_at_once_leave_huge_pages_in_the_cache(runtime: Runtime, uncached: Path) -> None:
+    """If they read the snapshot by page faults, half of it is cached in single pages afterwards."""
+    runtime.call("--version")
+    alone = folios.huge_pages(folios.flags_of(uncached))
+    if not alone:
+        pytest.skip("this filesystem does not cache files in huge pages, or memory is fragmented")
+    drop(uncached)
+    for call in [runtime.begin("--version") for _ in range(50)]:
+        call.wait()
+    assert folios.huge_pages(folios.flags_of(uncached)) > 0.8 * alone
 
 
 def faults(call: Callable[[], object]) -> int:
