@@ -33,10 +33,13 @@ def locate(layout: Layout, wanted: str, container_id: str) -> Cgroup:
     """
     paths: dict[str, str] = {}
     created: list[str] = []
-    for name in layout.hierarchies:
-        path = layout.directory(name, container_path(wanted, container_id, layout.own[name], layout.mode))
-        paths[name] = path
-        created += files.missing(path, layout.top(name))
+    located: dict[str, str] = {}  # by our own cgroup, which is often the same in all hierarchies
+    for name, top in layout.tops.items():
+        own = layout.own[name]
+        if own not in located:
+            located[own] = container_path(wanted, container_id, own, layout.mode)
+        paths[name] = path = layout.directory(name, located[own])
+        created += files.missing(path, top)
     return Cgroup(layout.mode, paths, created)
 
 
@@ -62,7 +65,7 @@ def make_cgroup(
     cgroup.created = []
     # A copy, since refused hierarchies are removed from `paths`.
     for name, path in list(cgroup.paths.items()):
-        top = layout.top(name)
+        top = layout.tops[name]
         try:
             cgroup.created += files.make_directory(path, top)
         except OSError as error:
@@ -90,7 +93,7 @@ def complete(cgroup: Cgroup, layout: Layout) -> None:
     Raises OSError.
     """
     for name, path in cgroup.paths.items():
-        top = layout.top(name)
+        top = layout.tops[name]
         files.make_directory(path, top)
         if "cpuset" in name.split(","):
             fill_cpuset(path, top)

@@ -7,8 +7,8 @@ from errno import EINVAL, EPERM
 
 from ocipy.cgroups import files
 from ocipy.cgroups.device_program import assemble
-from ocipy.cgroups.devices import V1List, allows_everything, fold, parse_v1_list, same, transition
-from ocipy.errors import Error, reported_as
+from ocipy.cgroups.devices import APPLIED, CHANGES, allows_everything
+from ocipy.errors import Error, caused_by, reported_as
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
     BPF_CGROUP_DEVICE,
@@ -20,7 +20,7 @@ from ocipy.linux.constants import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from ocipy.cgroups.cgroup import Cgroup
     from ocipy.cgroups.devices import Rule
@@ -49,27 +49,23 @@ def set_devices(cgroup: Cgroup, rules: Sequence[Rule], *, tolerant: bool = False
 
 def set_v1(path: str, rules: Sequence[Rule]) -> None:
     """Write the differences from the current list, and check that the kernel applied them. Raises Error, OSError."""
-    wanted = fold(rules)
-    _write_lines(path, transition(_list_v1(path), wanted))
-    if not same(_list_v1(path), wanted):
+    wanted = tuple(rules)
+    _write_lines(path, CHANGES[files.read(path + "/devices.list"), wanted])
+    if not APPLIED[files.read(path + "/devices.list"), wanted]:
         raise Error("the kernel did not apply the device rules as written")
 
 
-def _list_v1(path: str) -> V1List:
-    return parse_v1_list(files.read(path + "/devices.list"))
-
-
-def _write_lines(path: str, lines: list[tuple[str, str]]) -> None:
+def _write_lines(path: str, lines: Iterable[tuple[str, str]]) -> None:
     """Write line by line: the kernel accepts one line per write."""
     fds: dict[str, int] = {}
     try:
         for file, line in lines:
             if file not in fds:
                 fds[file] = posix.open(path + "/" + file, posix.O_WRONLY | posix.O_CLOEXEC)
-            with reported_as(
-                f"cannot write {line!r} to {file}", hint={EPERM: "the parent cgroup does not allow this device either"}
-            ):
-                posix.write(fds[file], line.encode())
+            posix.write(fds[file], line.encode())
+    except OSError as error:
+        hint = {EPERM: "the parent cgroup does not allow this device either"}
+        raise caused_by(error, f"cannot write {line!r} to {file}", hint=hint) from None
     finally:
         for fd in fds.values():
             posix.close(fd)

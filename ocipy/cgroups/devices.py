@@ -240,6 +240,22 @@ def same(found: V1List, wanted: V1List) -> bool:
     return found.allow == wanted.allow and (wanted.allow or found.exceptions == wanted.merged())
 
 
+def _changes(given: tuple[str, tuple[Rule, ...]]) -> tuple[tuple[str, str], ...]:
+    shown, rules = given
+    return tuple(transition(parse_v1_list(shown), fold(rules)))
+
+
+def _are_applied(given: tuple[str, tuple[Rule, ...]]) -> bool:
+    shown, rules = given
+    return same(parse_v1_list(shown), fold(rules))
+
+
+CHANGES = Remembered(_changes)
+"""By (devices.list, rules): (file, line) of each write that applies the rules. Raises Error as fold does."""
+APPLIED = Remembered(_are_applied)
+"""By (devices.list, rules): whether the list shows the rules. Raises Error as fold does."""
+
+
 def allows_everything(rules: Iterable[Rule]) -> bool:
     """Whether the rules deny nothing: each allows all kinds of access."""
     return all(rule[0] and rule[4] == ALL for rule in rules)

@@ -50,11 +50,7 @@ def write_pid(directory: str, pid: int) -> None:
 
 def is_present(path: str) -> bool:
     """Whether a file or directory exists at that path."""
-    try:
-        posix.stat(path)
-    except OSError:
-        return False
-    return True
+    return posix.access(path, posix.F_OK)
 
 
 def make_directory(path: str, stop: str) -> list[str]:

@@ -25,14 +25,16 @@ class Layout:
     mode: "v1", "hybrid" (v1 hierarchies and a v2 one) or "v2".
     mounts: the mount point of each v1 hierarchy, by its name in /proc/self/cgroup ("cpu,cpuacct", "name=systemd").
     unified: the mount point of the v2 hierarchy; "" if there is none.
+    tops: all these mount points, v1's first. The key for v2 is "".
     own: our own cgroup in each hierarchy, as a path below the mount point; "/" at the top. The key for v2 is "".
     """
 
-    __slots__ = ("_unified_controllers", "mode", "mounts", "own", "unified")
+    __slots__ = ("_unified_controllers", "mode", "mounts", "own", "tops", "unified")
 
     def __init__(self, mounts: dict[str, str], unified: str, own: dict[str, str]) -> None:
         self.mounts = mounts
         self.unified = unified
+        self.tops = {**mounts, "": unified} if unified else mounts
         self.own = own
         if not unified:
             self.mode = "v1"
@@ -56,18 +58,9 @@ class Layout:
             return self.unified_controllers
         return (*self.mounts, *("unified:" + name for name in self.unified_controllers))
 
-    @property
-    def hierarchies(self) -> tuple[str, ...]:
-        """Return the names of all hierarchies: v1's, then "" if there is a v2 hierarchy."""
-        return (*self.mounts, "") if self.unified else tuple(self.mounts)
-
-    def top(self, hierarchy: str) -> str:
-        """Return the mount point of a hierarchy."""
-        return self.mounts[hierarchy] if hierarchy else self.unified
-
     def directory(self, hierarchy: str, path: str) -> str:
         """Return a cgroup's directory, given its path below the mount point."""
-        return self.top(hierarchy) + (path if path != "/" else "")
+        return self.tops[hierarchy] + (path if path != "/" else "")
 
 
 def parse_own(text: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ the specialized instructions are kept, and what usual configs let the plan remem
 from __future__ import annotations
 
 from ocipy.cgroups.device_program import assemble
-from ocipy.cgroups.devices import ALL, ANY, DEFAULT_NODES, DEFAULT_RULES, V1List, fold, parse_v1_list, same, transition
+from ocipy.cgroups.devices import ALL, ANY, APPLIED, CHANGES, DEFAULT_NODES, DEFAULT_RULES, DENY_ALL, fold
 from ocipy.cli.arguments import GLOBALS, HELP, Arguments, parse
 from ocipy.cli.practice_init import practise_init
 from ocipy.cli.table import HOT, load_command
@@ -113,6 +113,7 @@ def practise() -> None:
             capabilities.BITS[tuple("CAP_" + name for name in words.split(" "))]
         for rules in DEVICE_RULES:
             limit_devices((*rules, *DEFAULT_RULES))
+            limit_devices((DENY_ALL, *rules, *DEFAULT_RULES))  # as engines write it, and `ocipy spec`
         _make_unit()
     Remembered.learns = False
     try:
@@ -152,10 +153,10 @@ def _plan(document: dict[str, Any], host: Host, cgroup_manager: str) -> tuple[Pl
 def limit_devices(rules: tuple[Rule, ...]) -> None:
     """Compute what a step CgroupDevices does, on cgroup v2 and v1."""
     assemble(rules)
-    wanted = fold(rules)
-    writes = transition(V1List(True), wanted)
-    shown = "a *:* rwm\n" if wanted.allow else "".join(line + "\n" for _, line in writes[1:])
-    assert same(parse_v1_list(shown), wanted)
+    inherited = "a *:* rwm\n"
+    writes = CHANGES[inherited, rules]
+    shown = inherited if fold(rules).allow else "".join(line + "\n" for _, line in writes[1:])
+    assert APPLIED[shown, rules]
 
 
 def _make_unit() -> None:

@@ -13,7 +13,7 @@ import shutil
 import sys
 from types import CodeType, FunctionType, ModuleType
 
-from ocipy.cgroups.devices import DEFAULT_RULES
+from ocipy.cgroups.devices import DEFAULT_RULES, DENY_ALL
 from ocipy.cli.main import main
 from ocipy.cli.practice import limit_devices
 from ocipy.config.template import rootless_template, template
@@ -73,7 +73,7 @@ def play(directory: str, scene: int) -> int:
         for name in UNTRIED[writer]:
             _touch(sys.modules[name])
         if writer == HOST_LANE:
-            limit_devices(DEFAULT_RULES)
+            limit_devices((DENY_ALL, *DEFAULT_RULES))
         return writer
     shutil.rmtree(directory, ignore_errors=True)
     return 0

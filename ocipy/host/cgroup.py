@@ -48,7 +48,7 @@ def cgroup_create(run: HostRun, step: CgroupCreate) -> None:
             frozen=step.frozen,
         )  # fmt: skip
         if not step.cpuset and "cpuset" in cgroup.paths:
-            run.cpuset = (cgroup.paths["cpuset"], layout.top("cpuset"))
+            run.cpuset = (cgroup.paths["cpuset"], layout.tops["cpuset"])
         if not cgroup.paths and step.pids_shared:
             log.warning("the container has neither its own cgroup nor its own pid namespace: delete may miss processes")
     finally:

@@ -98,9 +98,9 @@ def place(layout: Layout, path: str) -> Cgroup:
     """
     paths: dict[str, str] = {}
     created: list[str] = []
-    for name in layout.hierarchies:
+    for name, top in layout.tops.items():
         paths[name] = below = layout.directory(name, path)
-        created += [*files.missing(files.parent_of(below), layout.top(name)), below]
+        created += [*files.missing(files.parent_of(below), top), below]
     return Cgroup(layout.mode, paths, created)
 
 

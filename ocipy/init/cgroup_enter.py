@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from ocipy.errors import reported_as
+from ocipy.errors import caused_by
 from ocipy.init.context import carries_out
 from ocipy.plan.cgroup_enter import CgroupEnter
 
@@ -27,8 +27,9 @@ def cgroup_enter(init: Init, step: CgroupEnter) -> None:
         if hierarchy == step.skip:
             continue
         fd = init.fds.cgroups.pop(hierarchy)
-        with reported_as(
-            f"cannot join the cgroup of {hierarchy}", hint={errno.ENOSPC: "the cpuset has no CPUs or memory nodes"}
-        ):
+        try:
             posix.write(fd, b"0")
+        except OSError as error:
+            hint = {errno.ENOSPC: "the cpuset has no CPUs or memory nodes"}
+            raise caused_by(error, f"cannot join the cgroup of {hierarchy}", hint=hint) from None
         posix.close(fd)

@@ -6,7 +6,7 @@ import errno
 import posix
 
 from ocipy.cgroups.layout import probe
-from ocipy.errors import Error, caused_by, reported_as
+from ocipy.errors import Error, caused_by
 from ocipy.init import mounts
 from ocipy.init.context import carries_out
 from ocipy.linux import _kernel
@@ -99,8 +99,10 @@ def mount_cgroup1(init: Init, step: MountCgroup1) -> None:
     layout = probe()
     for name, point in layout.mounts.items():
         own = init.cgroup_paths.get(name) or layout.directory(name, layout.own[name])
-        with reported_as(f"cannot mount the cgroup hierarchy {name}"):
+        try:
             hierarchy = _hierarchy(name, own, SAFE | step.attributes, step.namespace)
+        except OSError as error:
+            raise caused_by(error, f"cannot mount the cgroup hierarchy {name}") from None
         directory = point[point.rindex("/") + 1 :]
         posix.mkdir(directory, 0o755, dir_fd=tree)
         _kernel.move_mount(hierarchy, "", tree, directory, MOVE_MOUNT_F_EMPTY_PATH)

@@ -84,8 +84,7 @@ def load_modules(steps: Sequence[Step], package: str, actions: Container[type[St
 
     For example, init/uts.py carries out the kinds of steps in plan/uts.py. actions: those known so far, by kind.
     """
-    for step in steps:
-        kind = type(step)
+    for kind in dict.fromkeys(map(type, steps)):
         if kind not in actions:
             __import__(package + kind.__module__.removeprefix("ocipy.plan"))
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import FunctionType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -25,11 +25,13 @@ from ocipy.init import mounts as init_mounts
 from ocipy.linux import _kernel
 from ocipy.plan import build, capabilities, masks, mounts
 from ocipy.plan import exec as exec_plan
+from ocipy.plan.device_rules import given_rules
 from ocipy.systemd import dbus
 from tests.unit.documents import real_configs
 
 if TYPE_CHECKING:
     from ocipy.cgroups.devices import Rule
+    from ocipy.config.types import Config
 
 TOP = Path(__file__).resolve().parents[3]
 # Each is called once, or a few times, by a command.
@@ -75,6 +77,14 @@ def test_the_device_rules_of_engines_are_at_hand(rules: tuple[Rule, ...]) -> Non
     practice.practise()
     assert effective((DENY_ALL, *rules, *DEFAULT_RULES)) == (False, [*rules, *DEFAULT_RULES])
     assert (False, (*rules, *DEFAULT_RULES)) in device_program.PROGRAMS
+
+
+@pytest.mark.parametrize("name", ["podman", "template"])
+def test_the_changes_to_device_lists_are_at_hand(name: str) -> None:
+    """On cgroup v1: those from a list that allows everything, which a container's cgroup inherits."""
+    practice.practise()
+    rules = (*given_rules(cast("Config", real_configs()[name])), *DEFAULT_RULES)
+    assert ("a *:* rwm\n", rules) in devices.CHANGES
 
 
 @pytest.mark.parametrize("command", COMMANDS)
