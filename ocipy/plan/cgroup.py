@@ -169,9 +169,9 @@ def plan_cgroup_open(planner: Planner) -> None:
 
 
 def plan_cgroup_enter(planner: Planner) -> None:
-    """Let init enter the v1 hierarchies, before it uses memory for the container.
+    """Let init enter the v1 hierarchies.
 
-    Memory that it has written before stays charged to the runtime's cgroup: while both lanes run, whichever writes
+    Memory that it has written to before stays charged to the runtime's cgroup: while both lanes run, whichever writes
     first to a page that they share has to copy it.
     """
     if _enters(planner):

@@ -180,11 +180,11 @@ def enters_last(planner: Planner) -> bool:
 
 
 def mounts_at_once(planner: Planner) -> bool:
-    """Whether init begins to mount while the host saves the state and makes the network namespace.
+    """Whether init begins to mount while the host makes the network namespace, and does not wait for the saved state.
 
-    This is safe: in init's own mount namespace, new filesystems end with init, and init ends if create is killed. With
-    a user namespace init waits for the id maps. A runtime in a user namespace may be unable to return to its own
-    network namespace (setns(2)).
+    This is safe: mounts in init's own mount namespace end with init, since they are not shared with the host's, and
+    init ends if create is killed. With a user namespace init waits for the id maps. A runtime in a user namespace may be
+    unable to return to its own network namespace (setns(2)).
     """
     host, new = planner.host, planner.namespaces.new
     return (
@@ -197,8 +197,8 @@ def mounts_at_once(planner: Planner) -> bool:
 
 
 def plan_network(planner: Planner) -> None:
-    """Have init wait until the state is saved, and enter the network namespace that the host has made meanwhile: no
-    other kind takes the kernel as long."""
+    """Have init wait for the host before it makes other mounts than new filesystems, and enter the network namespace
+    that the host has made meanwhile: no other kind takes the kernel as long."""
     new = planner.namespaces.new
     if "network" in new:
         planner.on_host(MakeNetwork(new["network"]))
