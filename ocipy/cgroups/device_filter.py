@@ -62,10 +62,11 @@ def _write_lines(path: str, lines: Iterable[tuple[str, str]]) -> None:
         for file, line in lines:
             if file not in fds:
                 fds[file] = posix.open(path + "/" + file, posix.O_WRONLY | posix.O_CLOEXEC)
-            posix.write(fds[file], line.encode())
-    except OSError as error:
-        hint = {EPERM: "the parent cgroup does not allow this device either"}
-        raise caused_by(error, f"cannot write {line!r} to {file}", hint=hint) from None
+            try:
+                posix.write(fds[file], line.encode())
+            except OSError as error:
+                hint = {EPERM: "the parent cgroup does not allow this device either"}
+                raise caused_by(error, f"cannot write {line!r} to {file}", hint=hint) from None
     finally:
         for fd in fds.values():
             posix.close(fd)

@@ -50,7 +50,11 @@ def write_pid(directory: str, pid: int) -> None:
 
 def is_present(path: str) -> bool:
     """Whether a file or directory exists at that path."""
-    return posix.access(path, posix.F_OK)
+    try:
+        posix.stat(path)
+    except OSError:
+        return False
+    return True
 
 
 def make_directory(path: str, stop: str) -> list[str]:

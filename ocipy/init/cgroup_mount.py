@@ -70,7 +70,7 @@ def _mount_unified(init: Init, step: MountCgroup2) -> int:
 def _bind_unified(init: Init, attributes: int, namespace: str, mask: bool) -> int:
     layout = probe()
     path = layout.unified
-    if namespace:
+    if namespace and path:
         path = init.cgroup_paths.get("") or layout.directory("", layout.own[""])
     try:
         return _bind(path, attributes)

@@ -8,11 +8,20 @@
 #define MADV_POPULATE_READ 22
 #endif
 
+enum { PAGE = SNAPSHOT_PAGE };
+
 /* Whether the page cache has these pages of a mapped file, two at most. To a process that neither owns the file nor may
  * write to it, mincore(2) says so of every page. */
 static int are_cached(char *page, uint64_t count) {
     unsigned char cached[2] = {1, 1};
-    return mincore(page, count * SNAPSHOT_PAGE, cached) || cached[0] & cached[1] & 1;
+    return mincore(page, count * PAGE, cached) || cached[0] & cached[1] & 1;
+}
+
+/* Reads a huge page by its first page. Returns whether all of it is in the page cache. It is not if memory is short or,
+ * before Linux 5.18 or without transparent huge pages, where the kernel reads only what is asked for. */
+static int read_whole(char *start, uint64_t size) {
+    return !madvise(start, PAGE, MADV_POPULATE_READ) &&
+           are_cached(start + (size < HUGE_PAGE ? size : HUGE_PAGE) - PAGE, 1);
 }
 
 /* Reads each huge page that the page cache lacks, one at a time. An ordinary page fault would have the kernel read the
@@ -25,14 +34,12 @@ static void read_missing(char *start, uint64_t size) {
     for (uint64_t at = 0; at < size; at += 2 * HUGE_PAGE) {
         /* one call for the last page of one and the first of the next: 0.9 µs */
         uint64_t next = at + HUGE_PAGE;
-        if (next < size ? are_cached(start + next - SNAPSHOT_PAGE, 2) : are_cached(start + at, 1))
+        if (next < size ? are_cached(start + next - PAGE, 2) : are_cached(start + at, 1))
             continue;
         if (!at_random)
             at_random = !madvise(start, size, MADV_RANDOM);
-        /* before Linux 5.14, page faults read them */
-        (void)madvise(start + at, SNAPSHOT_PAGE, MADV_POPULATE_READ);
-        if (next < size)
-            (void)madvise(start + next, SNAPSHOT_PAGE, MADV_POPULATE_READ);
+        if (!read_whole(start + at, size - at) || (next < size && !read_whole(start + next, size - next)))
+            break; /* leave the rest to page faults */
     }
     if (at_random)
         (void)madvise(start, size, MADV_NORMAL);
@@ -44,9 +51,9 @@ int map_segment(int file, const struct segment *segment, int how) {
         return -1;
     /* What is not in the page cache, the kernel then reads in huge pages (madvise(2)). For other mappings it would read
      * single pages, up to half of read_ahead_kb on either side, and these would keep the huge pages around out of the
-     * cache. On a filesystem without large folios, this has no effect. */
+     * cache. On a filesystem without large folios, it reads as much, in single pages. */
     (void)madvise(place, segment->size, MADV_HUGEPAGE);
-    if (segment->offset % HUGE_PAGE == 0)
+    if (segment->offset % HUGE_PAGE == 0) /* not the libraries, which share huge pages with each other */
         read_missing(place, segment->size);
     return 0;
 }

@@ -183,8 +183,8 @@ def mounts_at_once(planner: Planner) -> bool:
     """Whether init begins to mount while the host makes the network namespace, and does not wait for the saved state.
 
     This is safe: mounts in init's own mount namespace end with init, since they are not shared with the host's, and
-    init ends if create is killed. With a user namespace init waits for the id maps. A runtime in a user namespace may be
-    unable to return to its own network namespace (setns(2)).
+    init ends if create is killed. With a user namespace init waits for the id maps. A runtime in a user namespace may
+    be unable to return to its own network namespace (setns(2)).
     """
     host, new = planner.host, planner.namespaces.new
     return (

@@ -79,12 +79,17 @@ def test_the_device_rules_of_engines_are_at_hand(rules: tuple[Rule, ...]) -> Non
     assert (False, (*rules, *DEFAULT_RULES)) in device_program.PROGRAMS
 
 
-@pytest.mark.parametrize("name", ["podman", "template"])
-def test_the_changes_to_device_lists_are_at_hand(name: str) -> None:
+@pytest.mark.parametrize("rules", practice.DEVICE_RULES)
+def test_the_changes_to_device_lists_are_at_hand(rules: tuple[Rule, ...]) -> None:
     """On cgroup v1: those from a list that allows everything, which a container's cgroup inherits."""
     practice.practise()
-    rules = (*given_rules(cast("Config", real_configs()[name])), *DEFAULT_RULES)
-    assert ("a *:* rwm\n", rules) in devices.CHANGES
+    assert ("a *:* rwm\n", (DENY_ALL, *rules, *DEFAULT_RULES)) in devices.CHANGES
+    assert (DENY_ALL, *rules, *DEFAULT_RULES) in {applied for _, applied in devices.APPLIED}
+
+
+@pytest.mark.parametrize("name", ["docker", "podman", "template"])
+def test_engines_deny_everything_first(name: str) -> None:
+    assert given_rules(cast("Config", real_configs()[name]))[0] == DENY_ALL
 
 
 @pytest.mark.parametrize("command", COMMANDS)

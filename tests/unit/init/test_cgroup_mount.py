@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ocipy.cgroups.layout import Layout
+from ocipy.errors import Error
 from ocipy.init import cgroup_mount, mounts
 from ocipy.init.context import Init
 from ocipy.linux import channel
@@ -52,3 +53,23 @@ def test_in_the_first_cgroup_namespace_the_hosts_mount_is_bound(
 @pytest.mark.parametrize("namespace", ["new", "joined"])
 def test_in_another_cgroup_namespace_the_mount_is_new(monkeypatch: pytest.MonkeyPatch, namespace: str) -> None:
     assert mounted(monkeypatch, namespace, FIRST + 1) == ["new"]
+
+
+@pytest.mark.parametrize("mask", [True, False])
+def test_a_host_that_has_not_mounted_cgroup2_is_no_internal_error(monkeypatch: pytest.MonkeyPatch, mask: bool) -> None:
+    """A v1 host: the kernel lists the v2 hierarchy all the same, as "0::/"."""
+    made: list[str] = []
+    monkeypatch.setattr(cgroup_mount, "probe", lambda: Layout({"pids": "/sys/fs/cgroup/pids"}, "", {"": "/"}))
+    monkeypatch.setattr(mounts, "make_filesystem", lambda kind, *_: made.append(kind))
+    ours, theirs = channel.pair()
+    init = Init(channel=theirs, state={})
+    try:
+        if mask:
+            cgroup_mount._bind_unified(init, 0, "new", mask)
+        else:
+            with pytest.raises(Error, match="cannot bind the cgroup"):
+                cgroup_mount._bind_unified(init, 0, "new", mask)
+    finally:
+        os.close(ours.fd)
+        os.close(theirs.fd)
+    assert made == ["tmpfs"] * mask
