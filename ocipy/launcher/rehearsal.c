@@ -14,7 +14,6 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -70,31 +69,6 @@ static int silence(void) {
     return 0;
 }
 
-/* The first number in a file below /proc, or the one after it; 0 if there is none. */
-static long number_in(const char *path, int second) {
-    char text[64] = "", *end = text;
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0)
-        return 0;
-    (void)!read(file, text, sizeof(text) - 1);
-    close(file);
-    long first = strtol(text, &end, 10);
-    return second ? strtol(end, NULL, 10) : first;
-}
-
-/* After `create`, init shares what this process had written before the clone, until it gives its memory back
- * (linux/kernel/waiting.c). Pages that both have would not count as written. Where init keeps its memory, some of these
- * are not found. */
-static void wait_for_init(void) {
-    enum { SMALL = 64, TRIES = 200 }; /* pages */
-    const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
-    char memory[64];
-    long init = number_in("/proc/thread-self/children", 0);
-    snprintf(memory, sizeof(memory), "/proc/%ld/statm", init);
-    for (int i = 0; init && i < TRIES && number_in(memory, 1) >= SMALL; i++)
-        nanosleep(&pause, NULL);
-}
-
 /* Plays one scene in a fork. Returns whether there are more. */
 static int play_aside(PyThreadState *thread, const struct places *places, const char *directory, int scene) {
     struct extent heap;
@@ -107,7 +81,6 @@ static int play_aside(PyThreadState *thread, const struct places *places, const 
         if (silence() || resume_python(thread, places))
             _exit(0);
         int writer = play(directory, scene);
-        wait_for_init();
         if (writer & ALL_WRITERS)
             mark_written(found, writer);
         _exit(writer != 0);
