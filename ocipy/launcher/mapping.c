@@ -17,8 +17,8 @@ static int are_cached(char *page, uint64_t count) {
     return mincore(page, count * PAGE, cached) || cached[0] & cached[1] & 1;
 }
 
-/* Reads a huge page by its first page. Returns whether all of it is in the page cache. It is not if memory is short or,
- * before Linux 5.18 or without transparent huge pages, where the kernel reads only what is asked for. */
+/* Reads a huge page by its first page. Returns whether all of it is in the page cache now. If memory is short, and
+ * before Linux 5.18 or without transparent huge pages, the kernel reads only a part of it. */
 static int read_whole(char *start, uint64_t size) {
     return !madvise(start, PAGE, MADV_POPULATE_READ) &&
            are_cached(start + (size < HUGE_PAGE ? size : HUGE_PAGE) - PAGE, 1);

@@ -197,8 +197,8 @@ def mounts_at_once(planner: Planner) -> bool:
 
 
 def plan_network(planner: Planner) -> None:
-    """Have init wait for the host before it makes other mounts than new filesystems, and enter the network namespace
-    that the host has made meanwhile: no other kind takes the kernel as long."""
+    """Have init wait for the host before it mounts anything but new filesystems, and enter the network namespace that
+    the host has made meanwhile: no other kind takes the kernel as long."""
     new = planner.namespaces.new
     if "network" in new:
         planner.on_host(MakeNetwork(new["network"]))
